@@ -1,0 +1,15 @@
+/* Memory from the host: large, zeroed, page-aligned, and not resident until touched. */
+#ifndef BASE_HOSTMEM_H
+#define BASE_HOSTMEM_H
+
+#include "base/bits.h"
+
+/* NULL when the host says no. size is rounded up to the host's page size. */
+void *hostmem_alloc(size_t size);
+void hostmem_free(void *p, size_t size);
+/* Makes the range read as zero again and gives its pages back. p and size page-aligned. */
+void hostmem_discard(void *p, size_t size);
+/* Bytes of physical memory the host has in all; 0 if unknown. */
+uint64_t hostmem_physical(void);
+
+#endif

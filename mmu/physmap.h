@@ -1,0 +1,116 @@
+/* The physical address space: what stands at each guest physical address.
+ *
+ * All memory with contents (main RAM, video RAM, ROMs) lives in one host mapping, the store;
+ * an offset into it is a "ram address" (ra). A region of the address space either maps a run of the
+ * store directly, for reading, writing or both, or sends accesses to io_ops. Regions overlap by
+ * priority: the highest enabled one is seen. Changing a region rebuilds the flat view and tells the
+ * listener, which flushes the TLBs.
+ *
+ * Each page of the store has flags; a page with any flag set sends the CPUs' writes (or, for
+ * watched pages, all accesses) to the slow path: this is how code pages, dirty-tracked pages,
+ * snapshots and watchpoints cost nothing where they are not used.
+ */
+#ifndef MMU_PHYSMAP_H
+#define MMU_PHYSMAP_H
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "base/log.h"
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE 4096u
+#define PAGE_MASK (~(uint64_t)(PAGE_SIZE - 1))
+#define RA_NONE UINT64_MAX
+#define PHYS_ADDR_BITS 40
+
+/* Flags of a store page. */
+enum {
+    PF_CODE = 1,   /* decoded blocks lie in it: writes look at the line mask */
+    PF_TRACK = 2,  /* someone wants to hear of the first write (video RAM, snapshots) */
+};
+
+struct io_ops;
+struct physmap;
+
+struct phys_region {
+    const char *name;
+    uint64_t base, size; /* page-aligned, except that io regions may have any size and base */
+    int priority;        /* higher hides lower; RAM 0, ROM and holes 1, PCI BARs 2, legacy 3 */
+    bool enabled;
+    uint64_t read_ra;  /* store offset for direct reads and fetches, or RA_NONE */
+    uint64_t write_ra; /* store offset for direct writes, or RA_NONE */
+    const struct io_ops *ops; /* where not direct; NULL: reads all ones, writes dropped */
+    void *opaque;
+    struct phys_region *next; /* owned by physmap */
+};
+
+/* Told after the flat view changed, and after page flags were newly set (ra page range). */
+struct physmap_listener {
+    void *opaque;
+    void (*view_changed)(void *opaque);
+    void (*flags_set)(void *opaque, uint64_t ra, uint64_t size);
+    /* A write hit lines of code in [ra, ra+size): drop the blocks. Also called for DMA. */
+    void (*code_written)(void *opaque, uint64_t ra, unsigned size);
+};
+
+/* store_size: all the memory there will ever be, in bytes; ram_size of it, from offset 0, is main
+ * RAM. NULL with *err filled if the host has not enough. */
+struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *err);
+void physmap_free(struct physmap *m);
+void physmap_set_listener(struct physmap *m, const struct physmap_listener *l);
+
+/* Sets aside size bytes (rounded up to pages) of the store; RA_NONE when it is full. Contents zero. */
+uint64_t physmap_store_alloc(struct physmap *m, uint64_t size);
+uint8_t *physmap_host(const struct physmap *m, uint64_t ra);
+
+/* The caller keeps *r until it is removed. A region may be changed in place between
+ * physmap_begin and physmap_commit (they nest); add and remove are such changes by themselves. */
+void physmap_add(struct physmap *m, struct phys_region *r);
+void physmap_remove(struct physmap *m, struct phys_region *r);
+void physmap_begin(struct physmap *m);
+void physmap_commit(struct physmap *m);
+
+/* Shorthands that fill *r and add it. */
+void physmap_add_ram(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
+                     uint64_t size, uint64_t ra, int priority);
+void physmap_add_rom(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
+                     uint64_t size, uint64_t ra, int priority);
+void physmap_add_io(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
+                    uint64_t size, const struct io_ops *ops, void *opaque, int priority);
+
+/* What one address meets: a page-bounded piece of the flat view. */
+struct phys_page {
+    uint64_t read_ra;  /* of the page's first byte, or RA_NONE: use physmap_io_read */
+    uint64_t write_ra; /* likewise */
+    uint8_t flags;     /* of the write_ra page (0 if none) */
+};
+/* False if nothing maps the whole page directly for either direction (then both are RA_NONE). */
+bool physmap_page(const struct physmap *m, uint64_t paddr, struct phys_page *out);
+
+/* Accesses as a CPU's slow path or a device makes them, any alignment and place; size 1 to 8.
+ * Reads of nothing give all ones. Writes to code pages tell the listener. */
+uint64_t physmap_read(struct physmap *m, uint64_t paddr, unsigned size);
+void physmap_write(struct physmap *m, uint64_t paddr, uint64_t value, unsigned size);
+/* DMA: any length. */
+void physmap_read_buf(struct physmap *m, uint64_t paddr, void *buf, size_t len);
+void physmap_write_buf(struct physmap *m, uint64_t paddr, const void *buf, size_t len);
+
+/* Page flags. Setting a flag on pages that lacked it tells the listener. */
+uint8_t physmap_flags(const struct physmap *m, uint64_t ra);
+void physmap_flag_set(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag);
+void physmap_flag_clear(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag);
+
+/* Must be called after any direct store to pages whose flags are not 0 (the CPU's slow path and
+ * DMA do): clears PF_TRACK and notes the page dirty, and reports code hits by 128-byte lines. */
+void physmap_written(struct physmap *m, uint64_t ra, unsigned size);
+
+/* Lines of code: 32 lines of 128 bytes a page. Adding the first sets PF_CODE. */
+void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size);
+void physmap_code_clear_page(struct physmap *m, uint64_t ra);
+
+/* Dirty tracking of a store range, for displays: track arms PF_TRACK; dirty_take says whether the
+ * page at ra was written since it was last asked, and arms it again. */
+void physmap_track(struct physmap *m, uint64_t ra, uint64_t size);
+bool physmap_dirty_take(struct physmap *m, uint64_t ra);
+
+#endif
