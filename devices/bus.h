@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "devices/clock.h"
 #include "snapshots/vmstate.h"
@@ -48,16 +49,7 @@ static inline void irq_pulse(const struct irq_line *l)
 
 /* ---- registers ------------------------------------------------------------------------------ */
 
-/* Access functions of a block of registers. offset is from the region's start, size 1, 2, 4 (8 on
- * memory regions only). A region that sets min/max gets wider accesses cut into pieces of
- * max_access and narrower ones turned into one of min_access (0 means 1 and 4). Values come
- * zero-extended, results are masked by the caller. */
-struct io_ops {
-    const char *name;
-    uint64_t (*read)(void *opaque, uint64_t offset, unsigned size);
-    void (*write)(void *opaque, uint64_t offset, uint64_t value, unsigned size);
-    uint8_t min_access, max_access;
-};
+/* struct io_ops, the access functions of a block of registers, is in base/io.h. */
 
 /* The 64 KiB port space. Later registrations of a port hide earlier ones until removed. */
 struct portmap;

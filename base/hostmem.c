@@ -1,0 +1,43 @@
+/* Host memory by mmap: see base/hostmem.h. Pages that were never touched are not resident, which is
+ * what keeps a machine's footprint near what its guest uses. */
+#include "base/hostmem.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef MAP_NORESERVE
+#define HOSTMEM_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+#else
+#define HOSTMEM_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS)
+#endif
+
+static size_t round_up(size_t size)
+{
+    return (size_t)align_up(size, (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+void *hostmem_alloc(size_t size)
+{
+    void *p = mmap(NULL, round_up(size), PROT_READ | PROT_WRITE, HOSTMEM_FLAGS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void hostmem_free(void *p, size_t size)
+{
+    if (p)
+        munmap(p, round_up(size));
+}
+
+void hostmem_discard(void *p, size_t size)
+{
+    /* Mapping fresh pages over the old ones works everywhere; MADV_DONTNEED zeroes on Linux only. */
+    if (mmap(p, round_up(size), PROT_READ | PROT_WRITE, HOSTMEM_FLAGS | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
+        memset(p, 0, size);
+}
+
+uint64_t hostmem_physical(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
