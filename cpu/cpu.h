@@ -204,6 +204,7 @@ enum cpu_activity { CPU_ACTIVE, CPU_HALTED, CPU_MWAIT, CPU_WAIT_SIPI, CPU_SHUTDO
 
 struct block;
 struct block_cache;
+struct decode_tables;
 struct insn;
 
 struct cpu {
@@ -214,6 +215,7 @@ struct cpu {
     int64_t budget;              /* instructions left before the loop must look up */
     const struct insn *cur;      /* set before anything that may fault, call out or look at RIP */
     struct block *blk;           /* running block, or NULL */
+    struct tlb_entry *tlb;       /* mmu.tlb->e[mmu_index], set whenever blocks are entered */
     uint64_t seg_base[SEG_COUNT + 1]; /* effective: 0 for CS DS ES SS in 64-bit code; last is 0 */
     uint32_t mmu_index;          /* of the CPL and EFLAGS.AC: enum mmu_index */
     uint32_t pending;            /* CPU_INTR...; atomic */
@@ -260,6 +262,7 @@ struct cpu {
     const struct cpu_model *model;
     uint32_t ncpus;
     struct block_cache *blocks;
+    const struct decode_tables *decode;
     struct cpu_env env;
     uint64_t stat_blocks, stat_block_misses, stat_exceptions, stat_interrupts;
 };

@@ -11,12 +11,15 @@ enum {
     PFX_SEG = 64, PFX_REXW = 128,
 };
 
-typedef void (*insn_fn)(struct cpu *, const struct insn *);
+/* An interpreter handler: does its instruction and goes on to the next by a tail call, or, in builds
+ * without them, returns it; NULL leaves the run of blocks (cpu/interp.c). */
+typedef const struct insn *(*insn_fn)(struct cpu *, const struct insn *);
 typedef bool (*op_fn)(struct cpu *, const struct insn *);
 
 struct insn {
     insn_fn fn;       /* interpreter's handler: chains to the next by a tail call */
-    uint64_t imm;     /* immediate, sign-extended to 64 bits; moffs; branch displacement */
+    uint64_t imm;     /* immediate, sign-extended to 64 bits; moffs; branch displacement; far
+                         pointer (Ap): selector << 32 | offset; Ib after Iw: see vvvv */
     int32_t disp;     /* RIP-relative: counted from the block's start */
     uint16_t row;     /* index into insn_rows */
     uint8_t reg;      /* modrm.reg with REX.R, or the opcode's register; byte regs: see below */
@@ -65,7 +68,7 @@ static inline bool insn_is_mem(const struct insn *i)
  *           p far pointer 2+2/4/8, t 10 bytes, s 6 or 10 (descriptor table), a bound pair,
  *           bs immediate byte sign-extended to the operand size; none (M alone): no size, LEA etc.
  *           Fixed: AL, CL, DX, AX, rAX (operand size), 1, 3, ES.. GS, ST, STi
- * how       HOT: body in sem.inc under NAME; FN(f): bool f(struct cpu *, const struct insn *)
+ * how       HOT(S): body in sem.inc under S; FN(f): bool f(struct cpu *, const struct insn *)
  * FEATURE   CPUID feature it needs (#UD without it), as in enum cpu_feature without F_
  * attributes or-ed: see below
  */
