@@ -109,8 +109,11 @@ void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size);
 void physmap_code_clear_page(struct physmap *m, uint64_t ra);
 
 /* Dirty tracking of a store range, for displays: track arms PF_TRACK; dirty_take says whether the
- * page at ra was written since it was last asked, and arms it again. */
+ * page at ra was written since it was last asked, and arms it again. So that a display can ask for
+ * hundreds of pages, the listener hears of those armed again only at physmap_sync, which the run
+ * loop calls before CPUs run. */
 void physmap_track(struct physmap *m, uint64_t ra, uint64_t size);
 bool physmap_dirty_take(struct physmap *m, uint64_t ra);
+void physmap_sync(struct physmap *m);
 
 #endif

@@ -1,0 +1,490 @@
+/* The physical address space: see mmu/physmap.h.
+ *
+ * Regions are kept in a list in the order they were added. Every change rebuilds the flat view: the
+ * boundaries of all enabled regions cut the 64-bit space into intervals, and the region on top of
+ * each is looked up. With the few dozen regions of a PC that takes microseconds, and look-ups are
+ * then a compare with the last answer or a binary search.
+ *
+ * The listener is told of a change of view only if the view really changed: firmware writes the
+ * same PAM and BAR values again and again, and a TLB flush is not free.
+ */
+#include "mmu/physmap_priv.h"
+
+#include "base/check.h"
+#include "base/hostmem.h"
+#include "base/io.h"
+
+#include <stdlib.h>
+
+#define CODE_LINE_SHIFT 7
+
+/* ---- store ---------------------------------------------------------------------------------- */
+
+struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *err)
+{
+    struct physmap *m = calloc(1, sizeof(*m));
+    uint64_t pages;
+
+    store_size = align_up(store_size, PAGE_SIZE);
+    pages = store_size >> PAGE_SHIFT;
+    if (!m)
+        goto nomem;
+    m->log = log;
+    m->store_size = store_size;
+    m->pending_lo = UINT64_MAX;
+    m->ranges = calloc(PHYSMAP_MAX_RANGES, sizeof(*m->ranges));
+    if (store_size > SIZE_MAX / 2)
+        goto nomem;
+    m->store = hostmem_alloc((size_t)store_size);
+    m->flags = hostmem_alloc((size_t)pages);
+    m->notes = hostmem_alloc((size_t)pages);
+    m->code_mask = hostmem_alloc((size_t)pages * sizeof(*m->code_mask));
+    if (!m->ranges || !m->store || !m->flags || !m->notes || !m->code_mask)
+        goto nomem;
+    m->ranges[0] = (struct flat_range){.last = UINT64_MAX};
+    m->nranges = 1;
+    return m;
+nomem:
+    physmap_free(m);
+    error_set(err, ERR_NOMEM,
+              "the host cannot give %llu MiB of memory: choose a smaller --memory",
+              (unsigned long long)(store_size / MIB));
+    return NULL;
+}
+
+void physmap_free(struct physmap *m)
+{
+    if (!m)
+        return;
+    uint64_t pages = m->store_size >> PAGE_SHIFT;
+    hostmem_free(m->store, (size_t)m->store_size);
+    hostmem_free(m->flags, (size_t)pages);
+    hostmem_free(m->notes, (size_t)pages);
+    hostmem_free(m->code_mask, (size_t)pages * sizeof(*m->code_mask));
+    free(m->ranges);
+    free(m);
+}
+
+void physmap_set_listener(struct physmap *m, const struct physmap_listener *l)
+{
+    m->listener = *l;
+}
+
+uint64_t physmap_store_alloc(struct physmap *m, uint64_t size)
+{
+    uint64_t ra = m->store_used;
+
+    size = align_up(size, PAGE_SIZE);
+    if (size > m->store_size - ra)
+        return RA_NONE;
+    m->store_used += size;
+    return ra;
+}
+
+uint8_t *physmap_host(const struct physmap *m, uint64_t ra)
+{
+    CHECK(ra < m->store_size);
+    return m->store + ra;
+}
+
+/* ---- regions and the flat view --------------------------------------------------------------- */
+
+static int compare_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static struct phys_region *top_at(const struct physmap *m, uint64_t addr)
+{
+    struct phys_region *best = NULL;
+    for (struct phys_region *r = m->regions; r; r = r->next) {
+        if (r->enabled && addr - r->base < r->size && (!best || r->priority >= best->priority))
+            best = r;
+    }
+    return best;
+}
+
+static void make_range(struct flat_range *f, uint64_t start, struct phys_region *r)
+{
+    *f = (struct flat_range){.start = start, .region = r};
+    if (!r)
+        return;
+    f->readable = r->read_ra != RA_NONE;
+    f->writable = r->write_ra != RA_NONE;
+    f->read_delta = f->readable ? r->read_ra - r->base : 0;
+    f->write_delta = f->writable ? r->write_ra - r->base : 0;
+}
+
+static bool same_view(const struct flat_range *a, const struct flat_range *b)
+{
+    return a->start == b->start && a->last == b->last && a->region == b->region &&
+           a->readable == b->readable && a->writable == b->writable &&
+           a->read_delta == b->read_delta && a->write_delta == b->write_delta;
+}
+
+static void rebuild(struct physmap *m)
+{
+    uint64_t cuts[PHYSMAP_MAX_RANGES];
+    struct flat_range *view = calloc(PHYSMAP_MAX_RANGES, sizeof(*view));
+    unsigned ncuts = 1, n = 0;
+    bool changed;
+
+    CHECK(view);
+    cuts[0] = 0;
+    for (struct phys_region *r = m->regions; r; r = r->next) {
+        if (!r->enabled || !r->size)
+            continue;
+        CHECK(ncuts + 2 <= PHYSMAP_MAX_RANGES);
+        cuts[ncuts++] = r->base;
+        if (r->base + r->size > r->base) /* a region at the very top has no end to cut at */
+            cuts[ncuts++] = r->base + r->size;
+    }
+    qsort(cuts, ncuts, sizeof(cuts[0]), compare_u64);
+    for (unsigned i = 0; i < ncuts; i++) {
+        struct phys_region *top;
+        if (i && cuts[i] == cuts[i - 1])
+            continue;
+        top = top_at(m, cuts[i]);
+        if (n && view[n - 1].region == top)
+            continue;
+        if (n)
+            view[n - 1].last = cuts[i] - 1;
+        make_range(&view[n++], cuts[i], top);
+    }
+    view[n - 1].last = UINT64_MAX;
+
+    changed = n != m->nranges;
+    for (unsigned i = 0; !changed && i < n; i++)
+        changed = !same_view(&view[i], &m->ranges[i]);
+    free(m->ranges);
+    m->ranges = view;
+    m->nranges = n;
+    m->hint = 0;
+    if (changed && m->listener.view_changed)
+        m->listener.view_changed(m->listener.opaque);
+}
+
+void physmap_begin(struct physmap *m)
+{
+    m->nesting++;
+}
+
+void physmap_commit(struct physmap *m)
+{
+    CHECK(m->nesting > 0);
+    if (--m->nesting == 0)
+        rebuild(m);
+}
+
+void physmap_add(struct physmap *m, struct phys_region *r)
+{
+    struct phys_region **p = &m->regions;
+
+    physmap_begin(m);
+    while (*p)
+        p = &(*p)->next;
+    r->next = NULL;
+    *p = r;
+    m->nregions++;
+    physmap_commit(m);
+}
+
+void physmap_remove(struct physmap *m, struct phys_region *r)
+{
+    physmap_begin(m);
+    for (struct phys_region **p = &m->regions; *p; p = &(*p)->next) {
+        if (*p == r) {
+            *p = r->next;
+            r->next = NULL;
+            m->nregions--;
+            break;
+        }
+    }
+    physmap_commit(m);
+}
+
+void physmap_add_ram(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
+                     uint64_t size, uint64_t ra, int priority)
+{
+    *r = (struct phys_region){.name = name, .base = base, .size = size, .priority = priority,
+                              .enabled = true, .read_ra = ra, .write_ra = ra};
+    physmap_add(m, r);
+}
+
+void physmap_add_rom(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
+                     uint64_t size, uint64_t ra, int priority)
+{
+    *r = (struct phys_region){.name = name, .base = base, .size = size, .priority = priority,
+                              .enabled = true, .read_ra = ra, .write_ra = RA_NONE};
+    physmap_add(m, r);
+}
+
+void physmap_add_io(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
+                    uint64_t size, const struct io_ops *ops, void *opaque, int priority)
+{
+    *r = (struct phys_region){.name = name, .base = base, .size = size, .priority = priority,
+                              .enabled = true, .read_ra = RA_NONE, .write_ra = RA_NONE,
+                              .ops = ops, .opaque = opaque};
+    physmap_add(m, r);
+}
+
+bool physmap_page(const struct physmap *m, uint64_t paddr, struct phys_page *out)
+{
+    uint64_t page = paddr & PAGE_MASK;
+    /* The hint is a cache, not part of the map's value. */
+    const struct flat_range *r = physmap_find((struct physmap *)m, page);
+
+    *out = (struct phys_page){RA_NONE, RA_NONE, 0};
+    if (page + (PAGE_SIZE - 1) > r->last)
+        return false;
+    if (r->readable)
+        out->read_ra = page + r->read_delta;
+    if (r->writable) {
+        out->write_ra = page + r->write_delta;
+        out->flags = m->flags[out->write_ra >> PAGE_SHIFT];
+    }
+    return r->readable || r->writable;
+}
+
+/* ---- accesses -------------------------------------------------------------------------------- */
+
+static const char *range_name(const struct flat_range *r)
+{
+    return r->region ? r->region->name : "unmapped";
+}
+
+/* What is left of the range from paddr on, at most len. */
+static size_t span(const struct flat_range *r, uint64_t paddr, size_t len)
+{
+    uint64_t left = r->last - paddr;
+    return left < len - 1 ? (size_t)left + 1 : len;
+}
+
+static uint64_t io_read(struct physmap *m, const struct flat_range *r, uint64_t paddr,
+                        unsigned size)
+{
+    /* A device may change the map under us: take what is needed first. */
+    struct phys_region *region = r->region;
+    const char *name = range_name(r);
+    uint64_t value = region && region->ops
+                         ? io_ops_read(region->ops, region->opaque, paddr - region->base, size)
+                         : io_size_mask(size);
+    value &= io_size_mask(size);
+    LOG(m->log, LOG_MMIO, "%s: read %llx -> %0*llx", name, (unsigned long long)paddr,
+        (int)size * 2, (unsigned long long)value);
+    return value;
+}
+
+static void io_write(struct physmap *m, const struct flat_range *r, uint64_t paddr, uint64_t value,
+                     unsigned size)
+{
+    struct phys_region *region = r->region;
+    value &= io_size_mask(size);
+    LOG(m->log, LOG_MMIO, "%s: write %llx <- %0*llx", range_name(r), (unsigned long long)paddr,
+        (int)size * 2, (unsigned long long)value);
+    if (region && region->ops)
+        io_ops_write(region->ops, region->opaque, paddr - region->base, value, size);
+}
+
+static uint64_t load_bytes(const uint8_t *p, unsigned size)
+{
+    uint8_t b[8] = {0};
+    memcpy(b, p, size);
+    return ld64(b);
+}
+
+uint64_t physmap_read(struct physmap *m, uint64_t paddr, unsigned size)
+{
+    uint64_t value = 0;
+
+    for (unsigned done = 0; done < size;) {
+        const struct flat_range *r = physmap_find(m, paddr + done);
+        unsigned n = (unsigned)span(r, paddr + done, size - done);
+        uint64_t v = r->readable ? load_bytes(m->store + paddr + done + r->read_delta, n)
+                                 : io_read(m, r, paddr + done, n);
+        value |= v << done * 8;
+        done += n;
+    }
+    return value;
+}
+
+void physmap_write(struct physmap *m, uint64_t paddr, uint64_t value, unsigned size)
+{
+    for (unsigned done = 0; done < size;) {
+        const struct flat_range *r = physmap_find(m, paddr + done);
+        unsigned n = (unsigned)span(r, paddr + done, size - done);
+        if (r->writable) {
+            uint64_t ra = paddr + done + r->write_delta;
+            uint8_t b[8];
+            st64(b, value >> done * 8);
+            memcpy(m->store + ra, b, n);
+            physmap_written(m, ra, n);
+        } else {
+            io_write(m, r, paddr + done, value >> done * 8, n);
+        }
+        done += n;
+    }
+}
+
+void physmap_read_buf(struct physmap *m, uint64_t paddr, void *buf, size_t len)
+{
+    uint8_t *to = buf;
+
+    while (len) {
+        const struct flat_range *r = physmap_find(m, paddr);
+        size_t n = span(r, paddr, len);
+        if (r->readable) {
+            memcpy(to, m->store + paddr + r->read_delta, n);
+        } else {
+            n = MIN(n, paddr & 3 ? 1u : 4u);
+            uint8_t b[8];
+            st64(b, io_read(m, r, paddr, (unsigned)n));
+            memcpy(to, b, n);
+        }
+        to += n;
+        paddr += n;
+        len -= n;
+    }
+}
+
+void physmap_write_buf(struct physmap *m, uint64_t paddr, const void *buf, size_t len)
+{
+    const uint8_t *from = buf;
+
+    while (len) {
+        const struct flat_range *r = physmap_find(m, paddr);
+        size_t n = span(r, paddr, len);
+        if (r->writable) {
+            uint64_t ra = paddr + r->write_delta;
+            n = MIN(n, (size_t)(PAGE_SIZE - (ra & ~PAGE_MASK)));
+            memcpy(m->store + ra, from, n);
+            physmap_written(m, ra, (unsigned)n);
+        } else {
+            n = MIN(n, paddr & 3 ? 1u : 4u);
+            io_write(m, r, paddr, load_bytes(from, (unsigned)n), (unsigned)n);
+        }
+        from += n;
+        paddr += n;
+        len -= n;
+    }
+}
+
+/* ---- page flags ------------------------------------------------------------------------------ */
+
+uint8_t physmap_flags(const struct physmap *m, uint64_t ra)
+{
+    return m->flags[ra >> PAGE_SHIFT];
+}
+
+void physmap_flag_set(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag)
+{
+    bool tell = false;
+
+    if (!size)
+        return;
+    for (uint64_t p = ra >> PAGE_SHIFT; p <= (ra + size - 1) >> PAGE_SHIFT; p++) {
+        m->flags[p] |= flag;
+        tell |= m->notes[p] & PN_TLB_OUT;
+        m->notes[p] &= (uint8_t)~PN_TLB_OUT;
+    }
+    /* Pages that no TLB lets writes through to need no search through the TLBs. */
+    if (tell && m->listener.flags_set)
+        m->listener.flags_set(m->listener.opaque, ra, size);
+}
+
+void physmap_flag_clear(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag)
+{
+    if (!size)
+        return;
+    for (uint64_t p = ra >> PAGE_SHIFT; p <= (ra + size - 1) >> PAGE_SHIFT; p++)
+        m->flags[p] &= (uint8_t)~flag;
+}
+
+static uint32_t line_mask(uint64_t ra, unsigned size)
+{
+    unsigned first = (unsigned)(ra & ~PAGE_MASK) >> CODE_LINE_SHIFT;
+    unsigned last = (unsigned)((ra & ~PAGE_MASK) + size - 1) >> CODE_LINE_SHIFT;
+    uint32_t upto = last >= 31 ? UINT32_MAX : BIT(last + 1) - 1;
+    return upto & ~(BIT(first) - 1);
+}
+
+void physmap_written(struct physmap *m, uint64_t ra, unsigned size)
+{
+    while (size) {
+        unsigned n = (unsigned)MIN((uint64_t)size, PAGE_SIZE - (ra & ~PAGE_MASK));
+        uint64_t p = ra >> PAGE_SHIFT;
+        if (UNLIKELY(m->flags[p])) {
+            if (m->flags[p] & PF_TRACK) {
+                m->flags[p] &= (uint8_t)~PF_TRACK;
+                m->notes[p] |= PN_DIRTY;
+            }
+            if ((m->flags[p] & PF_CODE) && (m->code_mask[p] & line_mask(ra, n)) &&
+                m->listener.code_written)
+                m->listener.code_written(m->listener.opaque, ra, n);
+        }
+        ra += n;
+        size -= n;
+    }
+}
+
+void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size)
+{
+    while (size) {
+        unsigned n = (unsigned)MIN((uint64_t)size, PAGE_SIZE - (ra & ~PAGE_MASK));
+        uint64_t p = ra >> PAGE_SHIFT;
+        m->code_mask[p] |= line_mask(ra, n);
+        if (!(m->flags[p] & PF_CODE))
+            physmap_flag_set(m, ra, n, PF_CODE);
+        ra += n;
+        size -= n;
+    }
+}
+
+void physmap_code_clear_page(struct physmap *m, uint64_t ra)
+{
+    m->code_mask[ra >> PAGE_SHIFT] = 0;
+    m->flags[ra >> PAGE_SHIFT] &= (uint8_t)~PF_CODE;
+}
+
+void physmap_track(struct physmap *m, uint64_t ra, uint64_t size)
+{
+    for (uint64_t p = ra >> PAGE_SHIFT; p < (ra + size + PAGE_SIZE - 1) >> PAGE_SHIFT; p++)
+        m->notes[p] |= PN_DIRTY; /* whoever asks first must draw everything */
+    physmap_flag_set(m, ra, size, PF_TRACK);
+}
+
+bool physmap_dirty_take(struct physmap *m, uint64_t ra)
+{
+    uint64_t p = ra >> PAGE_SHIFT;
+
+    if (!(m->notes[p] & PN_DIRTY))
+        return false;
+    m->notes[p] &= (uint8_t)~PN_DIRTY;
+    if (!(m->flags[p] & PF_TRACK)) {
+        m->flags[p] |= PF_TRACK;
+        m->notes[p] |= PN_PENDING;
+        m->pending_lo = MIN(m->pending_lo, ra & PAGE_MASK);
+        m->pending_hi = MAX(m->pending_hi, (ra & PAGE_MASK) + PAGE_SIZE);
+    }
+    return true;
+}
+
+void physmap_sync(struct physmap *m)
+{
+    uint64_t lo = m->pending_lo, hi = m->pending_hi;
+    bool tell = false;
+
+    if (LIKELY(lo >= hi))
+        return;
+    m->pending_lo = UINT64_MAX;
+    m->pending_hi = 0;
+    for (uint64_t p = lo >> PAGE_SHIFT; p < hi >> PAGE_SHIFT; p++) {
+        if (!(m->notes[p] & PN_PENDING))
+            continue;
+        tell |= m->notes[p] & PN_TLB_OUT;
+        m->notes[p] &= (uint8_t) ~(PN_PENDING | PN_TLB_OUT);
+    }
+    if (tell && m->listener.flags_set)
+        m->listener.flags_set(m->listener.opaque, lo, hi - lo);
+}
