@@ -30,8 +30,24 @@ struct tlb_entry {
     uint64_t addend;            /* host address of byte a is (a + addend) */
 };
 
+/* Low bits of a tag. An entry whose tag has one of the first three is valid for the slow path. */
+enum {
+    TLB_IO = 1,      /* not directly mapped that way: by physical address */
+    TLB_FLAGGED = 2, /* write tags: the store page has flags */
+    TLB_WATCHED = 4, /* a watch lies in the page */
+    TLB_NONE = 0x800, /* no right, or no entry; set in TLB_INVALID */
+};
+
 struct tlb {
-    struct tlb_entry e[MMU_INDEXES][TLB_SIZE];
+    struct tlb_entry e[MMU_INDEXES][TLB_SIZE]; /* first: inline code addresses it */
+    uint64_t phys[MMU_INDEXES][TLB_SIZE]; /* physical page of each entry */
+    /* Bit per entry, so that flushes cost what is in the table and not its size. */
+    uint64_t used[MMU_INDEXES][TLB_SIZE / 64];
+    uint64_t global[MMU_INDEXES][TLB_SIZE / 64];
+    uint64_t large[MMU_INDEXES][TLB_SIZE / 64]; /* a piece of a page over 4 KiB */
+    uint64_t large_lo, large_hi; /* linear range with all large pages of this table */
+    uint64_t large_size;         /* the largest of them; 0: none */
+    uint16_t keys;               /* protection keys that entries depend on */
 };
 
 /* Page-fault error code bits, SDM vol. 3, 4.7. */
@@ -123,6 +139,8 @@ uint8_t *mmu_host(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_ind
  * then fetch with mmu_fetch_io byte by byte). False with u->fault filled. */
 bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra,
                   uint64_t *paddr);
+/* One byte of code from where there is no store address. */
+uint8_t mmu_fetch_io(struct mmu *u, uint64_t paddr);
 
 static inline struct tlb_entry *tlb_slot(struct mmu *u, unsigned index, uint64_t lin)
 {

@@ -33,13 +33,14 @@ struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *
     m->store_size = store_size;
     m->pending_lo = UINT64_MAX;
     m->ranges = calloc(PHYSMAP_MAX_RANGES, sizeof(*m->ranges));
+    m->spare = calloc(PHYSMAP_MAX_RANGES, sizeof(*m->spare));
     if (store_size > SIZE_MAX / 2)
         goto nomem;
     m->store = hostmem_alloc((size_t)store_size);
     m->flags = hostmem_alloc((size_t)pages);
     m->notes = hostmem_alloc((size_t)pages);
     m->code_mask = hostmem_alloc((size_t)pages * sizeof(*m->code_mask));
-    if (!m->ranges || !m->store || !m->flags || !m->notes || !m->code_mask)
+    if (!m->ranges || !m->spare || !m->store || !m->flags || !m->notes || !m->code_mask)
         goto nomem;
     m->ranges[0] = (struct flat_range){.last = UINT64_MAX};
     m->nranges = 1;
@@ -62,6 +63,7 @@ void physmap_free(struct physmap *m)
     hostmem_free(m->notes, (size_t)pages);
     hostmem_free(m->code_mask, (size_t)pages * sizeof(*m->code_mask));
     free(m->ranges);
+    free(m->spare);
     free(m);
 }
 
@@ -126,11 +128,10 @@ static bool same_view(const struct flat_range *a, const struct flat_range *b)
 static void rebuild(struct physmap *m)
 {
     uint64_t cuts[PHYSMAP_MAX_RANGES];
-    struct flat_range *view = calloc(PHYSMAP_MAX_RANGES, sizeof(*view));
+    struct flat_range *view = m->spare;
     unsigned ncuts = 1, n = 0;
     bool changed;
 
-    CHECK(view);
     cuts[0] = 0;
     for (struct phys_region *r = m->regions; r; r = r->next) {
         if (!r->enabled || !r->size)
@@ -157,7 +158,7 @@ static void rebuild(struct physmap *m)
     changed = n != m->nranges;
     for (unsigned i = 0; !changed && i < n; i++)
         changed = !same_view(&view[i], &m->ranges[i]);
-    free(m->ranges);
+    m->spare = m->ranges;
     m->ranges = view;
     m->nranges = n;
     m->hint = 0;

@@ -26,6 +26,7 @@ enum {
 
 struct physmap {
     struct flat_range *ranges;
+    struct flat_range *spare; /* where the next view is built */
     unsigned nranges;
     unsigned hint; /* range of the last look-up */
     uint8_t *store;
