@@ -3,6 +3,9 @@
  *
  * pic_set_irq is the end of the sixteen ISA wires; cfg.intr is the INTR pin of the CPU (or LINT0 of
  * its local APIC). When the CPU takes the interrupt it calls pic_ack, which is both INTA cycles.
+ *
+ * As on the chip, an edge-triggered request is withdrawn when its line falls before it is
+ * acknowledged. A pulse without length (irq_pulse) stands for one that is long enough.
  */
 #ifndef DEVICES_PIC_H
 #define DEVICES_PIC_H
@@ -30,6 +33,7 @@ struct pic {
     struct device dev;
     struct pic_config cfg;
     struct pic_chip chip[2]; /* master, slave */
+    uint64_t rose_at[16];    /* virtual time when each line last rose */
     bool intr;               /* level of cfg.intr */
 };
 

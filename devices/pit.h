@@ -13,26 +13,26 @@
 #define PIT_HZ 1193182ull
 
 struct pit_channel {
-    /* Times are ticks of PIT_HZ since power-on. `start` is the tick of elapsed count 0; it may lie
-     * one tick ahead (a count is loaded on the next clock pulse) or, modulo 2^64, before 0. */
+    /* Times are ticks of PIT_HZ since power-on. `start` is the tick when the counting element held
+     * `count`; it may lie one tick ahead, since a count is loaded with the next clock pulse. */
     uint64_t start;
-    uint64_t elapsed;   /* while stopped: ticks counted so far */
-    uint64_t switch_at; /* modes 2 and 3: the tick when next_count takes over, if null_count */
-    uint32_t count;     /* in the counting element: 1 to 65536 */
-    uint32_t next_count; /* in the count register */
-    uint8_t mode, bcd;
-    uint8_t rw;         /* 1 LSB, 2 MSB, 3 LSB then MSB */
+    uint64_t elapsed;    /* while not running: ticks counted before it stopped */
+    uint64_t switch_at;  /* the tick when null_count ends; CLOCK_NEVER: with the next trigger */
+    uint32_t count;      /* what the counting element counts down from: 1 to 65536 */
+    uint32_t next_count; /* the count register */
+    uint8_t mode;        /* 0 to 5 */
+    uint8_t rw;          /* 1 LSB, 2 MSB, 3 LSB then MSB */
+    bool bcd;
     bool gate;
-    bool armed;         /* a count was written since the control word */
-    bool triggered;     /* modes 1 and 5: a gate edge started it; others: counting began */
-    bool running;       /* start is valid; otherwise elapsed is */
-    bool null_count;    /* the count register was not yet copied to the counting element */
+    bool armed;          /* a count was written since the control word */
+    bool running;        /* start is valid; otherwise elapsed is */
+    bool null_count;     /* the count register was not yet copied to the counting element */
     bool write_msb, read_msb; /* rw 3: the second byte is next */
     uint8_t write_lsb;
-    uint8_t count_latched;    /* bytes of latch still to be read */
-    uint16_t latch;
+    uint8_t count_latched; /* bytes of the latch still to be read */
     bool status_latched;
     uint8_t status;
+    uint16_t latch;
 };
 
 struct pit_config {
