@@ -271,14 +271,14 @@ void mmu_protect_ra(struct mmu *u, uint64_t ra, uint64_t size)
                 for (uint64_t bits = t->used[index][w]; bits; bits &= bits - 1) {
                     struct tlb_entry *e =
                         &t->e[index][w * 64 + (unsigned)__builtin_ctzll(bits)];
-                    if (!(e->write & ~PAGE_MASK) &&
-                        e->write + e->addend + (PAGE_SIZE - 1) - host < size + (PAGE_SIZE - 1))
+                    uint64_t page = (e->write & PAGE_MASK) + e->addend;
+                    if (!(e->write & (TLB_IO | TLB_NONE)) &&
+                        page + (PAGE_SIZE - 1) - host < size + (PAGE_SIZE - 1))
                         e->write |= TLB_FLAGGED;
                 }
             }
         }
     }
-    u->generation++;
 }
 
 /* ---- watches --------------------------------------------------------------------------------- */
