@@ -212,6 +212,7 @@ struct cpu {
     uint64_t cc_res, cc_a;
     uint32_t cc_op;
     uint32_t mode;
+    uint64_t temp;               /* what the interpreter's slow loads return */
     int64_t budget;              /* instructions left before the loop must look up */
     const struct insn *cur;      /* set before anything that may fault, call out or look at RIP */
     struct block *blk;           /* running block, or NULL */
@@ -250,6 +251,7 @@ struct cpu {
     bool shadow_ss;        /* ... and debug traps too: MOV SS, POP SS */
     bool nmi_blocked;      /* until IRET */
     bool ss_loaded_now;    /* set by a MOV/POP SS, taken over into the shadows after it */
+    bool mwait_masked;     /* MWAIT asked to be woken by interrupts even with IF clear */
     uint8_t activity;      /* enum cpu_activity */
     uint8_t sipi_vector;
     uint64_t monitor_addr; /* physical line armed by MONITOR; UINT64_MAX: none */

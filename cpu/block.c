@@ -1,0 +1,405 @@
+/* The block cache. See block.h. */
+#include <stdlib.h>
+
+#include "base/hostmem.h"
+#include "cpu/block.h"
+#include "cpu/decode.h"
+#include "cpu/exec.h"
+#include "cpu/interp.h"
+
+#define HASH_BITS 15
+#define HASH_SIZE (1u << HASH_BITS)
+#define PAGE_HASH_SIZE 4096u
+
+struct block_cache {
+    uint8_t *arena;
+    size_t size, used;
+    struct block *hash[HASH_SIZE];
+    struct block *pages[PAGE_HASH_SIZE];  /* by page of ra */
+    struct block *pages2[PAGE_HASH_SIZE]; /* by ra2 */
+};
+
+static unsigned hash_of(uint64_t ra, uint32_t mode)
+{
+    return (unsigned)((ra ^ (ra >> HASH_BITS) ^ mode * 0x9e5u) & (HASH_SIZE - 1));
+}
+
+static unsigned page_hash(uint64_t ra)
+{
+    return (unsigned)(ra >> PAGE_SHIFT) & (PAGE_HASH_SIZE - 1);
+}
+
+struct block_cache *block_cache_new(size_t arena_bytes)
+{
+    struct block_cache *c = hostmem_alloc(sizeof(*c));
+    if (!c)
+        return NULL;
+    c->size = arena_bytes;
+    c->arena = hostmem_alloc(arena_bytes);
+    if (!c->arena) {
+        hostmem_free(c, sizeof(*c));
+        return NULL;
+    }
+    return c;
+}
+
+void block_cache_free(struct block_cache *c)
+{
+    if (!c)
+        return;
+    hostmem_free(c->arena, c->size);
+    hostmem_free(c, sizeof(*c));
+}
+
+void blocks_flush(struct cpu *cpu)
+{
+    struct block_cache *c = cpu->blocks;
+    c->used = 0;
+    memset(c->hash, 0, sizeof(c->hash));
+    memset(c->pages, 0, sizeof(c->pages));
+    memset(c->pages2, 0, sizeof(c->pages2));
+    cpu->blk = NULL;
+}
+
+/* ---- links ----------------------------------------------------------------------------------- */
+
+void block_set_link(struct block_link *link, struct block *to)
+{
+    CHECK(!link->to && !to->dead);
+    link->to = to;
+    link->next_in = to->links_in;
+    to->links_in = link;
+}
+
+static void drop_links_in(struct block *b)
+{
+    while (b->links_in) {
+        struct block_link *l = b->links_in;
+        b->links_in = l->next_in;
+        l->to = NULL;
+        l->next_in = NULL;
+    }
+}
+
+static void drop_link_out(struct block_link *link)
+{
+    if (!link->to)
+        return;
+    for (struct block_link **p = &link->to->links_in; *p; p = &(*p)->next_in) {
+        if (*p == link) {
+            *p = link->next_in;
+            break;
+        }
+    }
+    link->to = NULL;
+    link->next_in = NULL;
+}
+
+/* ---- death ----------------------------------------------------------------------------------- */
+
+static void unhash(struct block_cache *c, struct block *b)
+{
+    for (struct block **p = &c->hash[hash_of(b->ra, b->mode)]; *p; p = &(*p)->hash_next) {
+        if (*p == b) {
+            *p = b->hash_next;
+            return;
+        }
+    }
+}
+
+static void kill(struct block_cache *c, struct block *b)
+{
+    if (b->dead)
+        return;
+    b->dead = true;
+    unhash(c, b);
+    drop_links_in(b);
+    drop_link_out(&b->link[0]);
+    drop_link_out(&b->link[1]);
+    for (unsigned k = 0; k <= b->n; k++)
+        b->insn[k].fn = interp_leave_dead;
+}
+
+/* Takes dead blocks out of a page's list; true if live blocks of this page remain. */
+static bool sweep(struct block **head, bool second, uint64_t page)
+{
+    bool live = false;
+    for (struct block **p = head; *p;) {
+        struct block *b = *p;
+        if (b->dead) {
+            *p = second ? b->page2_next : b->page_next;
+            continue;
+        }
+        live |= (second ? b->ra2 : align_down(b->ra, PAGE_SIZE)) == page;
+        p = second ? &b->page2_next : &b->page_next;
+    }
+    return live;
+}
+
+void cpu_code_written(struct cpu *cpu, uint64_t ra, unsigned size)
+{
+    struct block_cache *c = cpu->blocks;
+    uint64_t first = ra, last = ra + size - 1;
+
+    for (uint64_t page = align_down(first, PAGE_SIZE); page <= last; page += PAGE_SIZE) {
+        struct block **head = &c->pages[page_hash(page)], **head2 = &c->pages2[page_hash(page)];
+        /* With several CPUs the page is dropped as a whole, so that whoever clears its code lines
+         * cannot forget another CPU's blocks. */
+        bool whole = cpu->ncpus > 1;
+        for (struct block *b = *head; b; b = b->page_next)
+            if (align_down(b->ra, PAGE_SIZE) == page &&
+                (whole || (b->ra <= last && b->ra + b->bytes > first)))
+                kill(c, b);
+        for (struct block *b = *head2; b; b = b->page2_next)
+            if (b->ra2 == page)
+                kill(c, b);
+        bool live = sweep(head, false, page) | sweep(head2, true, page);
+        if (!live)
+            physmap_code_clear_page(cpu->env.mem, page);
+    }
+}
+
+void cpu_view_changed(struct cpu *cpu)
+{
+    cpu_interrupt(cpu, CPU_FLUSH);
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+static struct block *search(struct block_cache *c, uint64_t ra, uint32_t mode)
+{
+    for (struct block *b = c->hash[hash_of(ra, mode)]; b; b = b->hash_next)
+        if (b->ra == ra && b->mode == mode)
+            return b;
+    return NULL;
+}
+
+static uint64_t code_linear(const struct cpu *cpu, uint64_t rip)
+{
+    uint64_t lin = rip + cpu->seg_base[SEG_CS];
+    return cpu->efer & EFER_LMA ? lin : (uint32_t)lin;
+}
+
+struct block *block_lookup(struct cpu *cpu, uint64_t rip)
+{
+    uint64_t lin;
+    const struct tlb_entry *e;
+    struct block *b;
+
+    lin = code_linear(cpu, rip);
+    e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
+    if (e->exec != (lin & PAGE_MASK))
+        return NULL;
+    b = search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0), cpu->mode);
+    if (!b || b->ra2 != RA_NONE)
+        return NULL;
+    if (!(cpu->mode & (MODE_FLAT | MODE_CODE64)) && rip + b->bytes - 1 > cpu->seg[SEG_CS].limit)
+        return NULL;
+    return b;
+}
+
+/* ---- decoding -------------------------------------------------------------------------------- */
+
+static struct block *arena_alloc(struct block_cache *c)
+{
+    size_t need = sizeof(struct block) + (BLOCK_MAX + 1) * sizeof(struct insn);
+    if (c->used + need > c->size)
+        return NULL;
+    struct block *b = (struct block *)(void *)(c->arena + c->used);
+    memset(b, 0, sizeof(*b));
+    return b;
+}
+
+static void arena_commit(struct block_cache *c, const struct block *b)
+{
+    size_t bytes = sizeof(*b) + (b->n + 1u) * sizeof(struct insn);
+    c->used += (bytes + 63) & ~(size_t)63;
+}
+
+/* Up to 15 bytes at lin that may cross into another page. How many could be had before a fault
+ * (then *fault is true, recorded only in mmu.fault). */
+static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, uint64_t *ra2, bool *fault)
+{
+    unsigned n = 0;
+    *fault = false;
+    *ra2 = RA_NONE;
+    while (n < 15) {
+        uint64_t at = code_linear(cpu, lin - cpu->seg_base[SEG_CS] + n), ra, paddr;
+        unsigned run = MIN(15 - n, PAGE_SIZE - (unsigned)(at & (PAGE_SIZE - 1)));
+        if (!mmu_fetch_ra(&cpu->mmu, at, (enum mmu_index)cpu->mmu_index, &ra, &paddr)) {
+            *fault = true;
+            return n;
+        }
+        if (n > 0)
+            *ra2 = ra == RA_NONE ? RA_NONE : align_down(ra, PAGE_SIZE);
+        for (unsigned k = 0; k < run; k++)
+            buf[n + k] = ra != RA_NONE ? physmap_host(cpu->env.mem, ra)[k]
+                                       : (uint8_t)physmap_read(cpu->env.mem, paddr + k, 1);
+        n += run;
+    }
+    return n;
+}
+
+static void make_raiser(struct block *b, struct insn *i, unsigned off, insn_fn fn)
+{
+    memset(i, 0, sizeof(*i));
+    i->off = (uint8_t)off;
+    i->len = 1;
+    i->fn = fn;
+    b->n++;
+}
+
+static void finish(struct cpu *cpu, struct block *b, unsigned bytes)
+{
+    struct insn *s = &b->insn[b->n];
+    memset(s, 0, sizeof(*s));
+    s->off = (uint8_t)bytes;
+    s->idx = b->n;
+    s->fn = interp_fall_through;
+    b->bytes = (uint16_t)bytes;
+}
+
+/* Decodes from code, which has avail bytes up to the end of its page. */
+static void decode_run(struct cpu *cpu, struct block *b, const uint8_t *code, unsigned avail)
+{
+    unsigned off = 0, limit = b->mode & (MODE_SINGLE | MODE_TRACE) ? 1 : BLOCK_MAX;
+    struct decode_result res;
+
+    while (b->n < limit && off < 240 && off < avail) {
+        struct insn *i = &b->insn[b->n];
+        bool ok = insn_decode(cpu, code + off, avail - off, off, i, &res);
+        i->idx = b->n;
+        if (!ok) {
+            if (res.need_more || b->n > 0)
+                break; /* met again as the first of its own block */
+            make_raiser(b, i, off, res.too_long ? interp_raise_gp : interp_raise_ud);
+            off++;
+            break;
+        }
+        interp_bind(cpu, i);
+        off += i->len;
+        b->n++;
+        if (insn_row(i)->attr & AT_END)
+            break;
+    }
+    finish(cpu, b, off);
+}
+
+/* The instruction at lin does not end in its page, or its page is not in the store. */
+static bool decode_one(struct cpu *cpu, struct block *b, uint64_t lin)
+{
+    uint8_t bytes[15];
+    uint64_t ra2;
+    bool fault;
+    struct decode_result res;
+    unsigned avail = fetch_bytes(cpu, lin, bytes, &ra2, &fault);
+    struct insn *i = &b->insn[0];
+
+    b->n = 0;
+    if (!insn_decode(cpu, bytes, avail, 0, i, &res)) {
+        if (fault && (res.need_more || avail == 0))
+            return cpu_raise_mmu(cpu, SEG_CS);
+        make_raiser(b, i, 0, res.too_long ? interp_raise_gp : interp_raise_ud);
+        finish(cpu, b, 1);
+        return true;
+    }
+    interp_bind(cpu, i);
+    b->n = 1;
+    b->ra2 = (lin & (PAGE_SIZE - 1)) + i->len > PAGE_SIZE ? ra2 : RA_NONE;
+    finish(cpu, b, i->len);
+    return true;
+}
+
+static void insert(struct cpu *cpu, struct block *b)
+{
+    struct block_cache *c = cpu->blocks;
+    unsigned h = hash_of(b->ra, b->mode), p = page_hash(b->ra);
+
+    b->hash_next = c->hash[h];
+    c->hash[h] = b;
+    b->page_next = c->pages[p];
+    c->pages[p] = b;
+    if (b->ra2 != RA_NONE) {
+        unsigned p2 = page_hash(b->ra2), head = PAGE_SIZE - (unsigned)(b->ra & (PAGE_SIZE - 1));
+        b->page2_next = c->pages2[p2];
+        c->pages2[p2] = b;
+        physmap_code_add(cpu->env.mem, b->ra, head);
+        physmap_code_add(cpu->env.mem, b->ra2, b->bytes - head);
+    } else {
+        physmap_code_add(cpu->env.mem, b->ra, MAX(b->bytes, 1));
+    }
+}
+
+/* In code segments with a limit, the whole block must lie within it. */
+static bool within_limit(const struct cpu *cpu, const struct block *b)
+{
+    if (cpu->mode & (MODE_FLAT | MODE_CODE64))
+        return true;
+    return cpu->rip + b->bytes - 1 <= cpu->seg[SEG_CS].limit;
+}
+
+static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t mode)
+{
+    struct block_cache *c = cpu->blocks;
+    struct block *b;
+
+    cpu->stat_block_misses++;
+    b = arena_alloc(c);
+    if (!b) {
+        blocks_flush(cpu);
+        b = arena_alloc(c);
+    }
+    b->ra = ra;
+    b->ra2 = RA_NONE;
+    b->mode = mode;
+    if (ra != RA_NONE)
+        decode_run(cpu, b, physmap_host(cpu->env.mem, ra),
+                   PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
+    if (b->n == 0 && !decode_one(cpu, b, lin))
+        return NULL;
+    /* Outside the store nothing tells of changes: such a block is used once, and never linked. */
+    if (ra == RA_NONE || ((lin & (PAGE_SIZE - 1)) + b->bytes > PAGE_SIZE && b->ra2 == RA_NONE)) {
+        b->dead = true;
+        return b;
+    }
+    arena_commit(c, b);
+    insert(cpu, b);
+    return b;
+}
+
+struct block *block_find(struct cpu *cpu, uint32_t mode_extra)
+{
+    uint64_t lin = code_linear(cpu, cpu->rip), ra, paddr, ra2;
+    uint32_t mode = cpu->mode | mode_extra;
+    struct block *b;
+
+    if (!(cpu->mode & (MODE_FLAT | MODE_CODE64)) && cpu->rip > cpu->seg[SEG_CS].limit) {
+        cpu_gp0(cpu);
+        return NULL;
+    }
+    if (!mmu_fetch_ra(&cpu->mmu, lin, (enum mmu_index)cpu->mmu_index, &ra, &paddr)) {
+        cpu_raise_mmu(cpu, SEG_CS);
+        return NULL;
+    }
+    b = ra == RA_NONE ? NULL : search(cpu->blocks, ra, mode);
+    if (b && b->ra2 != RA_NONE) {
+        uint64_t next = code_linear(cpu, cpu->rip + b->bytes - 1);
+        if (!mmu_fetch_ra(&cpu->mmu, next, (enum mmu_index)cpu->mmu_index, &ra2, &paddr)) {
+            cpu_raise_mmu(cpu, SEG_CS);
+            return NULL;
+        }
+        if (ra2 == RA_NONE || align_down(ra2, PAGE_SIZE) != b->ra2) {
+            kill(cpu->blocks, b);
+            b = NULL;
+        }
+    }
+    if (!b)
+        b = build(cpu, lin, ra, mode);
+    if (b && !within_limit(cpu, b)) {
+        if (!(mode & MODE_SINGLE))
+            return block_find(cpu, mode_extra | MODE_SINGLE);
+        cpu_gp0(cpu);
+        return NULL;
+    }
+    return b;
+}

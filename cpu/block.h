@@ -1,0 +1,53 @@
+/* The block cache: decoded instructions, keyed by store address and mode.
+ *
+ * A block is a straight run of at most BLOCK_MAX instructions in one page (only a lone instruction
+ * may reach into the next), ending at the first branch or instruction with AT_END. Blocks live in an
+ * arena that is emptied as a whole when it is full. A dead block (its code was overwritten) keeps
+ * its memory until then, but every handler in it is replaced by one that leaves, so that a block can
+ * die while it runs.
+ *
+ * Links lead from the end of a block straight into the next one in the same page and mode; a dying
+ * block takes back the links into it.
+ */
+#ifndef CPU_BLOCK_H
+#define CPU_BLOCK_H
+
+#include "cpu/insn.h"
+
+#define BLOCK_MAX 32
+
+struct block_link {
+    struct block *to;
+    struct block_link *next_in; /* other links into the same block */
+};
+
+struct block {
+    uint64_t ra;        /* store address of the first byte */
+    uint64_t ra2;       /* of the next page, if the block reaches into it; else RA_NONE */
+    uint32_t mode;
+    uint16_t bytes;
+    uint8_t n;          /* instructions, without the sentinel */
+    bool dead;
+    struct block *hash_next;
+    struct block *page_next;    /* other blocks that begin in the same page */
+    struct block *page2_next;   /* other blocks that reach into the same second page */
+    struct block_link link[2];  /* 0: taken or fall-through, 1: not taken */
+    struct block_link *links_in;
+    struct insn insn[];         /* n, and a sentinel that goes to the next block */
+};
+
+struct block_cache *block_cache_new(size_t arena_bytes);
+void block_cache_free(struct block_cache *c);
+/* Drops everything. Not while a block runs. */
+void blocks_flush(struct cpu *cpu);
+
+/* The block at cpu->rip, decoded now if need be. NULL: a fault has been recorded. mode_extra is
+ * or-ed to the key (MODE_SINGLE). Not while a block runs. */
+struct block *block_find(struct cpu *cpu, uint32_t mode_extra);
+/* The block for rip if it is in the cache and can be entered at once, else NULL; no faults, no
+ * decoding: what branches between pages use. */
+struct block *block_lookup(struct cpu *cpu, uint64_t rip);
+/* Makes link lead to `to`. */
+void block_set_link(struct block_link *link, struct block *to);
+
+#endif

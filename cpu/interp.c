@@ -1,0 +1,378 @@
+/* Binding decoded instructions to handlers, the handlers that are not hot bodies, the slow ways of
+ * memory, and the run loop.
+ */
+#include "cpu/decode.h"
+#include "cpu/exec.h"
+#include "cpu/flags.h"
+#include "cpu/interp.h"
+#include "cpu/interp_mem.h"
+#include "cpu/sem.h"
+
+/* ---- memory ------------------------------------------------------------------------------------ */
+
+COLD bool interp_load_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size)
+{
+    cpu->cur = i;
+    return mem_read(cpu, i->seg, ea, size, &cpu->temp);
+}
+
+COLD bool interp_modify_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size)
+{
+    cpu->cur = i;
+    return mem_probe_write(cpu, i->seg, ea, size) && mem_read(cpu, i->seg, ea, size, &cpu->temp);
+}
+
+COLD bool interp_store_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, uint64_t v,
+                            unsigned size)
+{
+    cpu->cur = i;
+    return mem_write(cpu, i->seg, ea, size, v);
+}
+
+COLD bool interp_push_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, uint64_t v,
+                           unsigned size)
+{
+    cpu->cur = i;
+    return mem_write(cpu, SEG_SS, sp, size, v);
+}
+
+COLD bool interp_pop_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, unsigned size)
+{
+    cpu->cur = i;
+    return mem_read(cpu, SEG_SS, sp, size, &cpu->temp);
+}
+
+/* ---- leaving ----------------------------------------------------------------------------------- */
+
+/* Out of the block with instructions idx and later not executed. */
+static const struct insn *leave_before(struct cpu *cpu, const struct insn *i)
+{
+    cpu->rip = insn_pc(cpu, i);
+    cpu->budget += cpu->blk->n - i->idx;
+    cpu->blk = NULL;
+    return NULL;
+}
+
+COLD HANDLER(interp_leave_dead)
+{
+    return leave_before(cpu, i);
+}
+
+COLD HANDLER(interp_fault)
+{
+    return leave_before(cpu, i);
+}
+
+COLD HANDLER(interp_raise_ud)
+{
+    cpu->cur = i;
+    cpu_ud(cpu);
+    return interp_fault(cpu, i);
+}
+
+COLD HANDLER(interp_raise_gp)
+{
+    cpu->cur = i;
+    cpu_gp0(cpu);
+    return interp_fault(cpu, i);
+}
+
+/* ---- to the next block ------------------------------------------------------------------------- */
+
+/* cpu->rip is the target, in the page of the running block: link it if it is decoded. */
+static const struct insn *goto_slow(struct cpu *cpu, unsigned slot)
+{
+    struct block *from = cpu->blk, *to;
+
+    if (cpu->budget <= 0 || cpu->pending || !(to = block_lookup(cpu, cpu->rip)) ||
+        cpu->budget < to->n) {
+        cpu->blk = NULL;
+        return NULL;
+    }
+    if (!from->dead && !from->link[slot].to)
+        block_set_link(&from->link[slot], to);
+    const struct insn *first = interp_enter(cpu, to, cpu->rip);
+    DISPATCH(first);
+}
+
+HANDLER(interp_goto_slow0)
+{
+    return goto_slow(cpu, 0);
+}
+
+HANDLER(interp_goto_slow1)
+{
+    return goto_slow(cpu, 1);
+}
+
+HANDLER(interp_fall_through)
+{
+    uint64_t next = insn_pc(cpu, i);
+    if (!(cpu->mode & MODE_CODE64))
+        next = (uint32_t)next;
+    if (!(cpu->mode & (MODE_FLAT | MODE_CODE64)) || ((next ^ cpu->r[REG_BRIP]) & PAGE_MASK)) {
+        cpu->rip = next;
+        INTERP_GOTO_INDIRECT();
+    }
+    INTERP_GOTO(next, 0);
+}
+
+/* ---- calls of C functions ---------------------------------------------------------------------- */
+
+static HANDLER(call_op)
+{
+    cpu->cur = i;
+    if (UNLIKELY(!insn_row(i)->fn(cpu, i)))
+        return interp_fault(cpu, i);
+    DISPATCH(i + 1);
+}
+
+/* Instructions with AT_END: they may have changed anything, so the loop looks up. */
+static HANDLER(call_op_end)
+{
+    cpu->cur = i;
+    cpu->rip = insn_next_pc(cpu, i);
+    if (!(cpu->mode & MODE_CODE64))
+        cpu->rip = (uint32_t)cpu->rip;
+    if (UNLIKELY(!insn_row(i)->fn(cpu, i)))
+        return interp_fault(cpu, i);
+    cpu->blk = NULL;
+    return NULL;
+}
+
+static HANDLER(nop)
+{
+    DISPATCH(i + 1);
+}
+
+/* SSE, MMX and x87 instructions look at CR0 and CR4 first; the mode does not say them. */
+static bool simd_allowed(struct cpu *cpu, const struct insn *i)
+{
+    uint32_t attr = insn_row(i)->attr;
+    if (attr & (AT_SSE | AT_AVX)) {
+        if ((cpu->cr0 & CR0_EM) || !(cpu->cr4 & CR4_OSFXSR))
+            return cpu_ud(cpu);
+    } else if ((attr & AT_MMX) && (cpu->cr0 & CR0_EM)) {
+        return cpu_ud(cpu);
+    } else if ((attr & AT_X87) && (cpu->cr0 & CR0_EM)) {
+        return cpu_raise(cpu, EXC_NM);
+    }
+    if (cpu->cr0 & CR0_TS)
+        return cpu_raise(cpu, EXC_NM);
+    if ((attr & (AT_MMX | AT_X87WAIT)) && (cpu->fpu.sw & 0x80)) {
+        if (cpu->cr0 & CR0_NE)
+            return cpu_raise(cpu, EXC_MF);
+        if (cpu->env.ferr)
+            cpu->env.ferr(cpu->env.opaque, 1);
+    }
+    if ((attr & AT_ALIGN) && insn_is_mem(i) &&
+        ((insn_ea(cpu, i) + cpu->seg_base[i->seg]) & 15))
+        return cpu_gp0(cpu);
+    return true;
+}
+
+static HANDLER(call_simd)
+{
+    cpu->cur = i;
+    if (UNLIKELY(!simd_allowed(cpu, i)) || UNLIKELY(!insn_row(i)->fn(cpu, i)))
+        return interp_fault(cpu, i);
+    DISPATCH(i + 1);
+}
+
+static HANDLER(call_simd_end)
+{
+    cpu->cur = i;
+    if (UNLIKELY(!simd_allowed(cpu, i)))
+        return interp_fault(cpu, i);
+    return call_op_end(cpu, i);
+}
+
+/* MOV with a 64-bit address in the instruction that the address arithmetic cannot hold. */
+static HANDLER(mov_moffs)
+{
+    uint64_t ea = i->imm << i->ea_shift >> i->ea_shift;
+    bool store = insn_row(i)->opcode >= 0xa2;
+    bool ok;
+    cpu->cur = i;
+    if (store) {
+        uint64_t v = i->size == 1 ? reg8_get(cpu, i->reg) : reg_get(cpu, REG_AX, i->size);
+        ok = mem_write(cpu, i->seg, ea, i->size, v);
+    } else {
+        ok = mem_read(cpu, i->seg, ea, i->size, &cpu->temp);
+        if (ok && i->size == 1)
+            reg8_set(cpu, i->reg, (uint8_t)cpu->temp);
+        else if (ok)
+            reg_set(cpu, REG_AX, cpu->temp, i->size);
+    }
+    if (!ok)
+        return interp_fault(cpu, i);
+    DISPATCH(i + 1);
+}
+
+/* ---- binding ----------------------------------------------------------------------------------- */
+
+static unsigned variant_of(const struct cpu *cpu, const struct insn *i, enum hot_form form)
+{
+    uint32_t mode = cpu->mode;
+    if (mode & MODE_AC)
+        return 2;
+    if (mode & MODE_CODE64)
+        return 0;
+    if (!(mode & MODE_FLAT) || !(mode & MODE_STACK32))
+        return 2;
+    if (form == HF_RM)
+        return i->seg <= SEG_DS ? 1 : 2;
+    if (form == HF_MR || form == HF_MI || form == HF_M)
+        return i->seg <= SEG_DS && i->seg != SEG_CS ? 1 : 2;
+    return 1;
+}
+
+static insn_fn hot_handler(const struct cpu *cpu, const struct insn *i)
+{
+    const struct insn_row *row = insn_row(i);
+    enum hot_form form = insn_hot_form(cpu, i);
+    unsigned var = variant_of(cpu, i, form);
+
+    if (row->sem == SEM_XCHGA && i->rm == i->reg)
+        return nop;
+    if (cpu->decode->info[i->row].moffs && i->imm != (uint64_t)(int64_t)(int32_t)i->imm &&
+        i->ea_shift == 0)
+        return mov_moffs;
+    switch (i->size) {
+    case 1:
+        return interp_table_8[row->sem][form][var];
+    case 2:
+        return interp_table_16[row->sem][form][var];
+    case 4:
+        return interp_table_32[row->sem][form][var];
+    default:
+        return interp_table_64[row->sem][form][var];
+    }
+}
+
+void interp_bind(const struct cpu *cpu, struct insn *i)
+{
+    const struct insn_row *row = insn_row(i);
+    uint32_t attr = row->attr;
+    bool end = attr & AT_END;
+
+    if ((attr & AT_PE) && cpu_real_or_vm(cpu)) {
+        i->fn = interp_raise_ud;
+    } else if ((attr & AT_CPL0) && (cpu->mode & MODE_USER)) {
+        i->fn = interp_raise_gp;
+    } else if (row->sem != SEM_NONE) {
+        i->fn = hot_handler(cpu, i);
+        CHECK(i->fn);
+    } else if (attr & (AT_SSE | AT_MMX | AT_X87 | AT_AVX)) {
+        i->fn = end ? call_simd_end : call_simd;
+    } else {
+        i->fn = end ? call_op_end : call_op;
+    }
+}
+
+/* ---- the run loop ------------------------------------------------------------------------------ */
+
+uint64_t cpu_retired(const struct cpu *cpu)
+{
+    int64_t left = cpu->budget;
+    if (cpu->blk && cpu->cur)
+        left += cpu->blk->n - cpu->cur->idx;
+    return cpu->retired + (uint64_t)(cpu->slice - left);
+}
+
+static void trace(struct cpu *cpu, const struct block *b)
+{
+    char text[96];
+    insn_format(&b->insn[0], cpu->rip, text, sizeof(text));
+    log_write(cpu->env.log, LOG_EXEC,
+              "%u %04x:%016llx %-36s ax=%llx cx=%llx dx=%llx bx=%llx sp=%llx bp=%llx si=%llx di=%llx "
+              "fl=%llx",
+              cpu->index, cpu->seg[SEG_CS].sel, (unsigned long long)cpu->rip, text,
+              (unsigned long long)cpu->r[REG_AX], (unsigned long long)cpu->r[REG_CX],
+              (unsigned long long)cpu->r[REG_DX], (unsigned long long)cpu->r[REG_BX],
+              (unsigned long long)cpu->r[REG_SP], (unsigned long long)cpu->r[REG_BP],
+              (unsigned long long)cpu->r[REG_SI], (unsigned long long)cpu->r[REG_DI],
+              (unsigned long long)cpu_flags(cpu));
+}
+
+static void execute(struct cpu *cpu, struct block *b)
+{
+    const struct insn *i = interp_enter(cpu, b, cpu->rip);
+    cpu->stat_blocks++;
+#ifdef INTERP_NO_TAIL_CALLS
+    while (i)
+        i = i->fn(cpu, i);
+#else
+    i->fn(cpu, i);
+#endif
+    cpu->blk = NULL;
+}
+
+/* One turn: service what is pending, then run blocks until one leaves. */
+static void run_once(struct cpu *cpu)
+{
+    bool shadow = cpu->shadow_intr || cpu->shadow_ss, tf, single;
+    struct block *b;
+
+    cpu->shadow_intr = cpu->shadow_ss = false;
+    if (!shadow && (cpu->pending || cpu->pending_dr6) && cpu_service_pending(cpu))
+        return;
+    if (!shadow && (cpu->mode & MODE_TRACE) && !cpu_check_insn_breakpoint(cpu))
+        return;
+    tf = cpu->eflags & FL_TF;
+    single = shadow || tf || (cpu->mode & MODE_TRACE) || log_on(cpu->env.log, LOG_EXEC);
+    cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
+    b = block_find(cpu, single ? MODE_SINGLE : 0);
+    if (b && b->n > cpu->budget)
+        b = block_find(cpu, MODE_SINGLE);
+    if (!b)
+        return;
+    if (log_on(cpu->env.log, LOG_EXEC))
+        trace(cpu, b);
+    if (single) {
+        int64_t left = cpu->budget - 1;
+        cpu->budget = 1; /* no link may lead on */
+        execute(cpu, b);
+        cpu->budget += left;
+        if (tf && cpu->exc_vector == EXC_NONE)
+            cpu->pending_dr6 |= 1u << 14; /* BS */
+        return;
+    }
+    execute(cpu, b);
+}
+
+enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed)
+{
+    enum cpu_exit why = CPU_EXIT_BUDGET;
+
+    cpu->slice = cpu->budget = (int64_t)MIN(n, (uint64_t)INT64_MAX / 2);
+    while (cpu->budget > 0) {
+        if (UNLIKELY(cpu->pending & (CPU_STOP | CPU_FLUSH))) {
+            if (cpu->pending & CPU_FLUSH) {
+                cpu_clear_interrupt(cpu, CPU_FLUSH);
+                mmu_flush_all(&cpu->mmu);
+            }
+            if (cpu->pending & CPU_STOP) {
+                cpu_clear_interrupt(cpu, CPU_STOP);
+                why = CPU_EXIT_STOP;
+                break;
+            }
+        }
+        if (UNLIKELY(cpu->activity != CPU_ACTIVE)) {
+            if (cpu_can_wake(cpu))
+                cpu_service_pending(cpu);
+            why = cpu->activity == CPU_SHUTDOWN ? CPU_EXIT_SHUTDOWN : CPU_EXIT_HALT;
+            if (cpu->activity != CPU_ACTIVE)
+                break;
+            why = CPU_EXIT_BUDGET;
+        } else {
+            run_once(cpu);
+        }
+        if (UNLIKELY(cpu->exc_vector != EXC_NONE))
+            cpu_take_exception(cpu);
+    }
+    *executed = (uint64_t)(cpu->slice - cpu->budget);
+    cpu->retired += *executed;
+    cpu->slice = cpu->budget = 0;
+    return why;
+}
