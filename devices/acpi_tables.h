@@ -12,6 +12,7 @@ struct acpi_tables_cfg {
     uint64_t ram_below_4g, ram_above_4g;
     const uint8_t *dsdt; /* acpi_dsdt of roms/acpi/dsdt.h */
     size_t dsdt_len;
+    unsigned phys_bits; /* over 36: a window for PCI above RAM is announced */
     bool hpet;
 };
 bool acpi_tables_add(struct fw_cfg *fw, const struct acpi_tables_cfg *cfg);

@@ -18,7 +18,6 @@ struct ioapic {
     struct device dev;
     uint64_t redir[IOAPIC_PINS];
     uint32_t level; /* of each pin's wire */
-    uint32_t irr;   /* edges not yet accepted, and levels standing */
     uint8_t id, select;
     struct ioapic_cfg cfg;
     struct phys_region region;

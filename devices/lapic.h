@@ -10,8 +10,7 @@
 #define LAPIC_TIMER_HZ 1000000000ull /* bus clock, before the divider */
 
 enum { LAPIC_BASE_BSP = 0x100, LAPIC_BASE_EXTD = 0x400, LAPIC_BASE_ENABLE = 0x800 };
-enum lapic_lvt { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR,
-                 LVT_COUNT };
+enum lapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
 
 struct lapic_cfg {
     struct apic_bus *bus;
@@ -40,7 +39,7 @@ struct lapic {
     uint64_t tsc_deadline;
     uint8_t lint_level; /* bits 0 and 1 */
     bool extint;        /* an ExtINT message waits */
-    bool timer_running;
+    bool timer_running; /* a one-shot count has not reached zero, or a periodic one runs */
     struct event timer;
     int intr_out; /* what set_intr was last told */
     struct lapic_cfg cfg;

@@ -458,6 +458,8 @@ static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
 {
     const struct pci_bus *bus = opaque;
     /* Only whole doublewords are the register; other accesses pass it by. */
+    if (offset == 1 && size == 1 && bus->cf9)
+        return bus->cf9->read(bus->cf9_opaque, 0, 1);
     return offset == 0 && size == 4 ? bus->address : UINT64_MAX;
 }
 
@@ -466,6 +468,8 @@ static void address_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     struct pci_bus *bus = opaque;
     if (offset == 0 && size == 4)
         bus->address = (uint32_t)value & 0x80fffffcu;
+    else if (offset == 1 && size == 1 && bus->cf9)
+        bus->cf9->write(bus->cf9_opaque, 0, value, 1);
 }
 
 static const struct io_ops address_ops = {
@@ -571,6 +575,8 @@ static const struct vm_field pci_bus_fields[] = {
     VM_SKIP(struct pci_bus, pirq_opaque, "wiring"),
     VM_SKIP(struct pci_bus, msi_write, "wiring"),
     VM_SKIP(struct pci_bus, msi_opaque, "wiring"),
+    VM_SKIP(struct pci_bus, cf9, "wiring"),
+    VM_SKIP(struct pci_bus, cf9_opaque, "wiring"),
     VM_END,
 };
 const struct vmstate vm_pci_bus = VMSTATE("pci-bus", struct pci_bus, pci_bus_fields);

@@ -123,6 +123,9 @@ struct pci_bus {
     /* A message-signalled interrupt: a memory write of data to addr that never reaches memory. */
     void (*msi_write)(void *opaque, uint64_t addr, uint32_t data);
     void *msi_opaque;
+    /* Port CF9h lies inside the address register but is another device's for byte accesses. */
+    const struct io_ops *cf9;
+    void *cf9_opaque;
 };
 extern const struct vmstate vm_pci_bus;
 

@@ -24,7 +24,6 @@ enum {
     REG_SMICNTL = 0xa0,
 };
 #define PIRQ_DISABLE 0x80
-#define RCR_PORT 0xcf9
 enum { RCR_HARD = 2, RCR_RESET = 4 };
 /* Interrupts that a PIRQ may be routed to (data sheet 2.4.10): 3 to 7, 9 to 12, 14, 15. */
 #define PIRQ_ALLOWED 0xdef8u
@@ -123,7 +122,8 @@ static bool piix3_init(struct device *dev, struct error *err)
     }
     d->opaque = p;
     d->config_written = piix3_config_written;
-    portmap_add(dev->board->ports, RCR_PORT, 1, &rcr_ops, p);
+    p->cfg.bus->cf9 = &rcr_ops;
+    p->cfg.bus->cf9_opaque = p;
     return true;
 }
 
@@ -141,7 +141,7 @@ static void piix3_fini(struct device *dev)
 {
     struct piix3 *p = (struct piix3 *)dev;
     if (p->pci.bus)
-        portmap_remove(dev->board->ports, RCR_PORT, 1, p);
+        p->cfg.bus->cf9 = NULL;
     pci_unregister(&p->pci);
 }
 
