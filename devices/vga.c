@@ -106,7 +106,7 @@ static uint8_t input_status_1(struct vga *v)
     uint8_t st = 0;
     if (line >= t.v_display || in_line * t.h_total >= (uint64_t)t.h_display * t.line_ns)
         st |= ST1_DISPLAY_OFF;
-    if ((line - t.v_retrace_start) % t.v_total < t.v_retrace_len)
+    if ((line + t.v_total - t.v_retrace_start) % t.v_total < t.v_retrace_len)
         st |= ST1_RETRACE;
     /* Bits 5:4 return two of the attribute outputs, as the video mux selects; outside the picture
      * that is the border colour, which is when diagnostics look. */

@@ -204,16 +204,19 @@ size_t vga_text(struct vga *v, char *buf, size_t size)
     vga_mode_get(v, &m);
     for (uint32_t y = 0; m.kind == VGA_TEXT && y < m.height; y += s.count) {
         vga_segment_get(&m, y, &s);
-        size_t keep = len;
+        uint32_t blanks = 0;
         bool fits = true;
         for (uint32_t col = 0; col < m.columns && fits; col++) {
             uint32_t counter = s.counter + (col >> m.count_shift);
             uint32_t c = cp437[v->vram[vga_crtc_word(&m, counter, s.scan) * 4]];
-            fits = utf8_put(buf, size, &len, c);
-            if (fits && c != ' ')
-                keep = len;
+            if (c == ' ') {
+                blanks++;
+                continue;
+            }
+            for (; blanks && fits; blanks--)
+                fits = utf8_put(buf, size, &len, ' ');
+            fits = fits && utf8_put(buf, size, &len, c);
         }
-        len = keep;
         if (!fits || !utf8_put(buf, size, &len, '\n'))
             break;
     }
