@@ -105,6 +105,17 @@ HANDLER(interp_goto_slow1)
     return goto_slow(cpu, 1);
 }
 
+HANDLER(interp_goto_indirect)
+{
+    struct block *to = cpu->pending ? NULL : block_lookup(cpu, cpu->rip);
+    if (LIKELY(to && cpu->budget >= to->n)) {
+        const struct insn *first = interp_enter(cpu, to, cpu->rip);
+        DISPATCH(first);
+    }
+    cpu->blk = NULL;
+    return NULL;
+}
+
 HANDLER(interp_fall_through)
 {
     uint64_t next = insn_pc(cpu, i);
@@ -112,7 +123,7 @@ HANDLER(interp_fall_through)
         next = (uint32_t)next;
     if (!(cpu->mode & (MODE_FLAT | MODE_CODE64)) || ((next ^ cpu->r[REG_BRIP]) & PAGE_MASK)) {
         cpu->rip = next;
-        INTERP_GOTO_INDIRECT();
+        return interp_goto_indirect(cpu, i);
     }
     INTERP_GOTO(next, 0);
 }
@@ -227,27 +238,26 @@ static unsigned variant_of(const struct cpu *cpu, const struct insn *i, enum hot
     return 1;
 }
 
-static insn_fn hot_handler(const struct cpu *cpu, const struct insn *i)
+static insn_fn hot_handler(const struct cpu *cpu, const struct insn *i, unsigned var)
 {
-    const struct insn_row *row = insn_row(i);
-    enum hot_form form = insn_hot_form(cpu, i);
-    unsigned var = variant_of(cpu, i, form);
+    static const insn_fn(*const tables[4])[HF_COUNT][INTERP_VARIANTS] = {
+        interp_table_8, interp_table_16, interp_table_32, interp_table_64};
+    return tables[__builtin_ctz(i->size)][insn_row(i)->sem][insn_hot_form(cpu, i)][var];
+}
 
-    if (row->sem == SEM_XCHGA && i->rm == i->reg)
+COLD HANDLER(interp_slow_form)
+{
+    return hot_handler(cpu, i, 2)(cpu, i);
+}
+
+static insn_fn bind_hot(const struct cpu *cpu, const struct insn *i)
+{
+    if (insn_row(i)->sem == SEM_XCHGA && i->rm == i->reg)
         return nop;
     if (cpu->decode->info[i->row].moffs && i->imm != (uint64_t)(int64_t)(int32_t)i->imm &&
         i->ea_shift == 0)
         return mov_moffs;
-    switch (i->size) {
-    case 1:
-        return interp_table_8[row->sem][form][var];
-    case 2:
-        return interp_table_16[row->sem][form][var];
-    case 4:
-        return interp_table_32[row->sem][form][var];
-    default:
-        return interp_table_64[row->sem][form][var];
-    }
+    return hot_handler(cpu, i, variant_of(cpu, i, insn_hot_form(cpu, i)));
 }
 
 void interp_bind(const struct cpu *cpu, struct insn *i)
@@ -261,7 +271,7 @@ void interp_bind(const struct cpu *cpu, struct insn *i)
     } else if ((attr & AT_CPL0) && (cpu->mode & MODE_USER)) {
         i->fn = interp_raise_gp;
     } else if (row->sem != SEM_NONE) {
-        i->fn = hot_handler(cpu, i);
+        i->fn = bind_hot(cpu, i);
         CHECK(i->fn);
     } else if (attr & (AT_SSE | AT_MMX | AT_X87 | AT_AVX)) {
         i->fn = end ? call_simd_end : call_simd;

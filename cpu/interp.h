@@ -40,6 +40,10 @@ HANDLER(interp_raise_ud);
 HANDLER(interp_raise_gp);
 /* Leaves with the fault that has been recorded; nothing of i has happened. */
 HANDLER(interp_fault);
+/* The flat variant of i's handler missed the TLB: does it by the variant with all checks. */
+HANDLER(interp_slow_form);
+/* To cpu->rip, anywhere. */
+HANDLER(interp_goto_indirect);
 HANDLER(interp_goto_slow0);
 HANDLER(interp_goto_slow1);
 
@@ -63,19 +67,5 @@ static inline const struct insn *interp_enter(struct cpu *cpu, struct block *b, 
         }                                                                                          \
         return slot ? interp_goto_slow1(cpu, i) : interp_goto_slow0(cpu, i);                       \
     } while (0)
-
-/* An indirect branch; cpu->rip is the target. */
-#define INTERP_GOTO_INDIRECT()                                                                     \
-    do {                                                                                           \
-        struct block *next_ = cpu->pending ? NULL : block_lookup(cpu, cpu->rip);                   \
-        if (LIKELY(next_ && cpu->budget >= next_->n)) {                                            \
-            const struct insn *first_ = interp_enter(cpu, next_, cpu->rip);                        \
-            DISPATCH(first_);                                                                      \
-        }                                                                                          \
-        cpu->blk = NULL;                                                                           \
-        return NULL;                                                                               \
-    } while (0)
-
-/* String instructions tell how many iterations they did beyond the first, so that time passes. */
 
 #endif

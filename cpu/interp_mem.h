@@ -47,6 +47,14 @@ interp_host(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size, b
     return interp_tlb(cpu, var == 0 ? ea + cpu->seg_base[i->seg] : ea, size, write);
 }
 
+/* Near branch targets where neither flat variant applies. */
+static inline bool interp_bad_target(const struct cpu *cpu, uint64_t target)
+{
+    if (cpu_code64(cpu))
+        return (uint64_t)((int64_t)(target << 16) >> 16) != target;
+    return target > cpu->seg[SEG_CS].limit;
+}
+
 /* Stack pointers of 2, 4 or 8 bytes. */
 static inline uint64_t interp_sp_mask(const struct cpu *cpu, uint64_t sp)
 {
