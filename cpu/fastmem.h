@@ -32,22 +32,14 @@ FASTMEM_INLINE bool fast_linear(const struct cpu *cpu, unsigned seg, uint64_t ea
 }
 
 /* True with the host's address of [lin, lin+size) if it may be read (written) directly. */
-FASTMEM_INLINE bool fast_hit(struct cpu *cpu, uint64_t lin, unsigned size, bool write,
-                             uint8_t **host)
+FASTMEM_INLINE bool fast_host(struct cpu *cpu, uint64_t lin, unsigned size, bool write,
+                              uint8_t **host)
 {
     const struct tlb_entry *e = tlb_slot(&cpu->mmu, cpu->mmu_index, lin);
     uint64_t tag = write ? e->write : e->read;
 
     *host = (uint8_t *)(uintptr_t)(lin + e->addend);
     return tag == ((lin + size - 1) & PAGE_MASK);
-}
-
-/* The same as a pointer, NULL on a miss. */
-FASTMEM_INLINE uint8_t *fast_host(struct cpu *cpu, uint64_t lin, unsigned size, bool write)
-{
-    uint8_t *host;
-
-    return fast_hit(cpu, lin, size, write, &host) ? host : NULL;
 }
 
 /* Integers of 1, 2, 4 or 8 bytes at seg:ea. */
@@ -58,7 +50,7 @@ FASTMEM_INLINE bool fast_load(struct cpu *cpu, unsigned seg, uint64_t ea, unsign
     uint8_t *host;
 
     if (LIKELY(fast_linear(cpu, seg, ea, false, &lin) &&
-               fast_hit(cpu, lin, size, false, &host))) {
+               fast_host(cpu, lin, size, false, &host))) {
         *v = ld_sized(host, size);
         return true;
     }
@@ -72,7 +64,7 @@ FASTMEM_INLINE bool fast_store(struct cpu *cpu, unsigned seg, uint64_t ea, unsig
     uint8_t *host;
 
     if (LIKELY(fast_linear(cpu, seg, ea, true, &lin) &&
-               fast_hit(cpu, lin, size, true, &host))) {
+               fast_host(cpu, lin, size, true, &host))) {
         st_sized(host, v, size);
         return true;
     }
@@ -106,7 +98,7 @@ FASTMEM_INLINE bool vec_load(struct cpu *cpu, const struct insn *i, void *dst, u
     uint8_t *host;
 
     if (LIKELY(fast_linear(cpu, i->seg, ea, false, &lin) &&
-               fast_hit(cpu, lin, n, false, &host))) {
+               fast_host(cpu, lin, n, false, &host))) {
         memcpy(dst, host, n);
         return true;
     }
@@ -119,7 +111,7 @@ FASTMEM_INLINE bool vec_store(struct cpu *cpu, const struct insn *i, const void 
     uint8_t *host;
 
     if (LIKELY(fast_linear(cpu, i->seg, ea, true, &lin) &&
-               fast_hit(cpu, lin, n, true, &host))) {
+               fast_host(cpu, lin, n, true, &host))) {
         memcpy(host, src, n);
         return true;
     }
