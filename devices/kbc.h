@@ -1,6 +1,6 @@
 /* The 8042 keyboard controller (ports 60h/64h) with a PS/2 keyboard and a PS/2 wheel mouse.
  *
- * The controller is here and in kbc.c; the two devices behind it are in ps2.c. A device holds a
+ * The controller is in kbc.c; the two devices behind it are in ps2_keyboard.c and ps2_mouse.c. A device holds a
  * queue of bytes; the controller moves one at a time into its output buffer, with the delay of a
  * serial frame, and raises IRQ 1 or IRQ 12.
  */
@@ -27,6 +27,7 @@ struct kbc {
     uint8_t command; /* waits for its data byte at port 60h; 0: none */
     uint8_t ram[32]; /* the controller's memory, commands 20h-3Fh and 60h-7Fh */
     bool irq1_level, irq12_level;
+    bool got_break;  /* translation: F0h came, the next byte gets bit 7 */
     /* Bytes the controller itself has to say, in front of the devices'. */
     uint8_t reply[4];
     uint8_t reply_aux; /* bit n: reply n is marked as the mouse's */
@@ -35,6 +36,9 @@ struct kbc {
     struct ps2_keyboard kbd;
     struct ps2_mouse mouse;
 };
+
+/* Set 2 to set 1, as the controller translates while bit 6 of its command byte is set. */
+extern const uint8_t kbc_translation[256];
 
 extern const struct device_class kbc_class;
 extern const struct vmstate vm_kbc;
