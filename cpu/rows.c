@@ -2,8 +2,6 @@
 #include "cpu/decode.h"
 #include "cpu/sem.h"
 
-#define HOT(s)   NULL, SEM_##s
-#define FN(f)    f, SEM_NONE
 #define NOMODRM  FORM_NOMODRM, 0, 0
 #define Z        FORM_Z, 0, 0
 #define MRM      FORM_MRM, 0, 0
@@ -15,8 +13,6 @@
 #define RM(n, m) FORM_RM, n, m
 
 /* First pass: declare the functions that rows name. */
-#undef HOT
-#undef FN
 #define HOT(s)
 #define FN(f) bool f(struct cpu *, const struct insn *);
 #define OP(opcode, prefix, form, name, operands, how, feature, attr) how
@@ -29,9 +25,7 @@
 #define HOT(s) NULL, SEM_##s
 #define FN(f)  f, SEM_NONE
 #define OP(opcode, prefix, form, name, operands, how, feature, attr)                               \
-    OP_(opcode, prefix, form, #name, operands, how, feature, attr)
-#define OP_(opcode, prefix, form, name, operands, how, feature, attr)                              \
-    {opcode, prefix, form, name, operands, how, F_##feature, attr},
+    {opcode, prefix, form, #name, operands, how, F_##feature, attr},
 const struct insn_row insn_rows[] = {
 #include "cpu/insn.def"
 };
