@@ -121,6 +121,7 @@ void tnm_get_stats(const tnm_machine *m, tnm_stats *out);
 /* Scan code set 1 with 0xE0 as bit 8 (Pause is 0x145), pressed or released. */
 void tnm_key(tnm_machine *m, unsigned scancode, bool down);
 enum { TNM_BUTTON_LEFT = 1, TNM_BUTTON_RIGHT = 2, TNM_BUTTON_MIDDLE = 4 };
+/* Movement since the last call: right, down, and the wheel towards the user are positive. */
 void tnm_mouse(tnm_machine *m, int dx, int dy, int dz, unsigned buttons);
 /* Bytes for a serial port; returns how many were taken (its queue is bounded). */
 size_t tnm_serial_input(tnm_machine *m, unsigned port, const void *data, size_t len);

@@ -1,0 +1,27 @@
+/* One run of a machine from the command line, whatever shows it: owns the machine, the serial
+ * ports' host ends, the signals and the terminal, and knows why the run ended. */
+#ifndef FRONTEND_SESSION_H
+#define FRONTEND_SESSION_H
+
+#include "frontend/options.h"
+#include "frontend/serial.h"
+
+struct session {
+    const struct options *opt;
+    tnm_machine *machine;
+    struct serial_port *ports[TNM_MAX_SERIALS];
+    unsigned nports;
+    uint64_t slice_ns;
+    bool escaped; /* the terminal's escape key was the last one */
+    bool quit;    /* the user wants to leave */
+    int status;   /* for exit, once session_step has returned false */
+};
+
+/* Opens everything; on failure says why on stderr, leaves nothing behind, returns false. */
+bool session_open(struct session *s, const struct options *opt);
+/* About ten milliseconds of the run, and the serial ports' traffic. False when it is over. */
+bool session_step(struct session *s);
+/* Screenshot at exit, statistics, and the end of the machine. Returns the exit status. */
+int session_close(struct session *s);
+
+#endif
