@@ -15,8 +15,7 @@ static void debug_exit_write(void *opaque, uint64_t offset, uint64_t value, unsi
 {
     struct board_if *b = ((struct debug_exit *)opaque)->dev.board;
 
-    /* Seven bits of the value survive in an exit status, as with every process. */
-    b->request_exit(b->opaque, (int)((value << 1 & 0xff) | 1));
+    b->request_exit(b->opaque, (int)((value << 1 & INT32_MAX) | 1));
 }
 
 static const struct io_ops debug_exit_ops = { "debug-exit", debug_exit_read, debug_exit_write, 1,

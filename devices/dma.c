@@ -106,7 +106,7 @@ size_t dma_transfer(struct dma *d, unsigned channel, void *buf, size_t len, bool
         size_t n = MIN(units, (size_t)ch->count + 1);
         n = ch->mode & MODE_DOWN ? 1 : MIN(n, 0x10000u - ch->addr);
         move(d, page + (uint64_t)ch->addr * unit, (uint8_t *)buf + done, n * unit, type);
-        ch->addr = (uint16_t)(ch->mode & MODE_DOWN ? ch->addr - 1 : ch->addr + n);
+        ch->addr = (uint16_t)(ch->mode & MODE_DOWN ? ch->addr - n : ch->addr + n);
         *tc = n == (size_t)ch->count + 1;
         ch->count = (uint16_t)(ch->count - n);
         units -= n;

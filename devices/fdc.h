@@ -10,18 +10,24 @@
 #include "devices/bus.h"
 #include "devices/dma.h"
 
-#define FDC_DRIVES 2
-#define FDC_FIFO   16
-#define FDC_SECTOR_MAX 16384
+#define FDC_DRIVES 2 /* that can be fitted */
+#define FDC_UNITS  4 /* that a command can name */
 
-struct fdc_drive {
-    uint8_t cyl;     /* where the head stands */
-    uint8_t head;
+struct fdc;
+struct fdc_unit {
+    uint8_t cyl;     /* where the head stands, and the controller thinks it does */
+    uint8_t seek_to;
+    bool recalibrating;
+    uint8_t head;    /* last one selected */
     uint8_t sector;  /* last one that passed, for READ ID */
     bool changed;    /* the disk change line */
-    uint8_t cyls, heads, sectors; /* geometry of the medium; 0: no medium */
-    uint8_t rate;    /* data rate of the medium, as in CCR */
     bool readonly;
+    /* The medium; heads 0: there is none. */
+    uint8_t cyls, heads, sectors;
+    uint8_t rate;    /* as in CCR: 0 500, 2 250 (or 300), 3 1000 kbit/s */
+    uint8_t st0;     /* for SENSE INTERRUPT STATUS, if its bit in int_pending is set */
+    struct event step; /* the end of a seek */
+    struct fdc *fdc;
 };
 
 struct fdc_config {
@@ -35,29 +41,27 @@ struct fdc_config {
 struct fdc {
     struct device dev;
     struct fdc_config cfg;
-    struct fdc_drive drive[FDC_DRIVES];
+    struct fdc_unit unit[FDC_UNITS];
     uint8_t dor, dsr, ccr, tdr;
-    uint8_t srt_hut, hlt_nd;             /* SPECIFY */
-    uint8_t config, pretrk;              /* CONFIGURE */
-    uint8_t perp;                        /* PERPENDICULAR MODE */
+    uint8_t srt_hut, hlt_nd; /* SPECIFY */
+    uint8_t config, pretrk;  /* CONFIGURE */
+    uint8_t perp;            /* PERPENDICULAR MODE */
     bool locked;
-    uint8_t phase;                       /* enum fdc_phase in fdc.c */
-    uint8_t cmd[16], cmd_len, cmd_want;  /* command phase */
+    uint8_t phase;           /* enum fdc_phase in fdc.c */
+    uint8_t cmd[16], cmd_len, cmd_want;
     uint8_t result[16], result_pos, result_len;
-    uint8_t st0_pending[4];              /* for SENSE INTERRUPT STATUS */
-    uint8_t int_pending;                 /* bit per drive; bits 4-7 after a reset */
-    uint8_t seeking;                     /* bit per drive, also MSR's low bits */
-    uint8_t seek_to[4];
-    bool recalibrating[4];
+    uint8_t int_pending;     /* bit per unit: st0 waits for SENSE INTERRUPT STATUS */
+    uint8_t seeking;         /* bit per unit, the low bits of MSR */
     bool irq_level;
-    /* A transfer in progress. */
-    uint8_t x_drive, x_cyl, x_head, x_sector, x_size, x_eot;
-    bool x_tc;                           /* terminal count seen, or end of track */
-    uint8_t x_scan;                      /* SCAN: 0 equal so far, 1 low, 2 high */
-    uint32_t x_pos, x_len;               /* in buf */
-    uint8_t buf[FDC_SECTOR_MAX];
-    struct event step;                   /* head movement */
-    struct event work;                   /* the next part of the running command */
+    /* The transfer in progress: the ID of its sector, and how it stands. */
+    uint8_t x_cyl, x_head, x_sector, x_size, x_eot;
+    uint8_t x_left;          /* VERIFY with EC: sectors still to go; FORMAT: likewise */
+    bool x_tc;               /* terminal count came */
+    bool x_unequal;          /* SCAN: this sector failed the comparison */
+    bool x_differs;          /* SCAN: some byte of this sector was not equal */
+    uint16_t x_pos, x_len;   /* in buf, while bytes move through port 3F5h */
+    uint8_t buf[512];
+    struct event work;       /* the next part of the running command, or the end of a reset */
 };
 
 extern const struct device_class fdc_class;

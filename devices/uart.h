@@ -28,7 +28,6 @@ struct uart {
     bool timeout_pending;   /* the character timeout interrupt is asserted */
     bool irq_level;
     uint8_t fifo[16], fifo_head, fifo_len;
-    uint8_t fifo_break;     /* unused by lines without errors; loopback breaks mark the last byte */
     uint16_t queue_head, queue_len;
     uint8_t queue[UART_QUEUE];
     struct event rx;      /* the next queued byte arrives */
