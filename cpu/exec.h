@@ -150,6 +150,9 @@ void cpu_take_exception(struct cpu *cpu);
 /* Takes pending NMI, interrupts, INIT, SIPI, debug traps as the state allows; called between
  * blocks when cpu->pending or debug traps ask for it. True if something was taken. */
 bool cpu_service_pending(struct cpu *cpu);
+/* Executes one instruction; a fault stays recorded in exc_vector instead of being delivered. For
+ * tests that compare single instructions. */
+void cpu_step_undelivered(struct cpu *cpu);
 /* Recomputes CR-dependent state after any change of control registers. */
 void cpu_cr_changed(struct cpu *cpu);
 bool cpu_set_cr0(struct cpu *cpu, uint64_t v);
@@ -157,5 +160,8 @@ bool cpu_set_cr3(struct cpu *cpu, uint64_t v);
 bool cpu_set_cr4(struct cpu *cpu, uint64_t v);
 /* Debug registers changed: hand breakpoints to the MMU and set MODE_SINGLE where needed. */
 void cpu_dr_changed(struct cpu *cpu);
+/* Instruction breakpoints, asked before each instruction while MODE_TRACE is set. False: #DB has been
+ * recorded. */
+bool cpu_check_insn_breakpoint(struct cpu *cpu);
 
 #endif

@@ -351,6 +351,13 @@ static void run_once(struct cpu *cpu)
     execute(cpu, b);
 }
 
+void cpu_step_undelivered(struct cpu *cpu)
+{
+    cpu->slice = cpu->budget = 1;
+    run_once(cpu);
+    cpu->slice = cpu->budget = 0;
+}
+
 enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed)
 {
     enum cpu_exit why = CPU_EXIT_BUDGET;
