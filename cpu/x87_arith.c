@@ -137,7 +137,7 @@ X87_INLINE bool arith_reg(struct cpu *cpu, const struct insn *i, enum arith op, 
     {                                                                                              \
         uint32_t v;                                                                                \
         bool denormal;                                                                             \
-        if (!x87_wait(cpu) || !fast_load32(cpu, i, &v))                                            \
+        if (!fast_load32(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 0);                                                                   \
         f80 b = widen_f32(v, &denormal);                                                           \
@@ -147,7 +147,7 @@ X87_INLINE bool arith_reg(struct cpu *cpu, const struct insn *i, enum arith op, 
     {                                                                                              \
         uint64_t v;                                                                                \
         bool denormal;                                                                             \
-        if (!x87_wait(cpu) || !fast_load64(cpu, i, &v))                                            \
+        if (!fast_load64(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 4);                                                                   \
         f80 b = widen_f64(v, &denormal);                                                           \
@@ -156,7 +156,7 @@ X87_INLINE bool arith_reg(struct cpu *cpu, const struct insn *i, enum arith op, 
     bool op_##name##_i32(struct cpu *cpu, const struct insn *i)                                    \
     {                                                                                              \
         uint32_t v;                                                                                \
-        if (!x87_wait(cpu) || !fast_load32(cpu, i, &v))                                            \
+        if (!fast_load32(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 2);                                                                   \
         return arith_mem(cpu, OP, i64_to_f80((int32_t)v), false);                                  \
@@ -164,30 +164,24 @@ X87_INLINE bool arith_reg(struct cpu *cpu, const struct insn *i, enum arith op, 
     bool op_##name##_i16(struct cpu *cpu, const struct insn *i)                                    \
     {                                                                                              \
         uint16_t v;                                                                                \
-        if (!x87_wait(cpu) || !fast_load16(cpu, i, &v))                                            \
+        if (!fast_load16(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 6);                                                                   \
         return arith_mem(cpu, OP, i64_to_f80((int16_t)v), false);                                  \
     }                                                                                              \
     bool op_##name##_st(struct cpu *cpu, const struct insn *i)                                     \
     {                                                                                              \
-        if (!x87_wait(cpu))                                                                        \
-            return false;                                                                          \
-        x87_note(cpu, i, 0);                                                                       \
+            x87_note(cpu, i, 0);                                                                       \
         return arith_reg(cpu, i, OP, false, false);                                                \
     }                                                                                              \
     bool op_##name##_sti(struct cpu *cpu, const struct insn *i)                                    \
     {                                                                                              \
-        if (!x87_wait(cpu))                                                                        \
-            return false;                                                                          \
-        x87_note(cpu, i, 4);                                                                       \
+            x87_note(cpu, i, 4);                                                                       \
         return arith_reg(cpu, i, OP, true, false);                                                 \
     }                                                                                              \
     bool op_##name##p(struct cpu *cpu, const struct insn *i)                                       \
     {                                                                                              \
-        if (!x87_wait(cpu))                                                                        \
-            return false;                                                                          \
-        x87_note(cpu, i, 6);                                                                       \
+            x87_note(cpu, i, 6);                                                                       \
         return arith_reg(cpu, i, OP, true, true);                                                  \
     }
 
@@ -262,7 +256,7 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
     {                                                                                              \
         uint32_t v;                                                                                \
         bool denormal;                                                                             \
-        if (!x87_wait(cpu) || !fast_load32(cpu, i, &v))                                            \
+        if (!fast_load32(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 0);                                                                   \
         f80 b = widen_f32(v, &denormal);                                                           \
@@ -272,7 +266,7 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
     {                                                                                              \
         uint64_t v;                                                                                \
         bool denormal;                                                                             \
-        if (!x87_wait(cpu) || !fast_load64(cpu, i, &v))                                            \
+        if (!fast_load64(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 4);                                                                   \
         f80 b = widen_f64(v, &denormal);                                                           \
@@ -281,7 +275,7 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
     bool op_##name##_i32(struct cpu *cpu, const struct insn *i)                                    \
     {                                                                                              \
         uint32_t v;                                                                                \
-        if (!x87_wait(cpu) || !fast_load32(cpu, i, &v))                                            \
+        if (!fast_load32(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 2);                                                                   \
         return compare_mem(cpu, i64_to_f80((int32_t)v), false, pop);                               \
@@ -289,7 +283,7 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
     bool op_##name##_i16(struct cpu *cpu, const struct insn *i)                                    \
     {                                                                                              \
         uint16_t v;                                                                                \
-        if (!x87_wait(cpu) || !fast_load16(cpu, i, &v))                                            \
+        if (!fast_load16(cpu, i, &v))                                            \
             return false;                                                                          \
         x87_note_mem(cpu, i, 6);                                                                   \
         return compare_mem(cpu, i64_to_f80((int16_t)v), false, pop);                               \
@@ -307,8 +301,6 @@ X87_INLINE bool compare_reg(struct cpu *cpu, const struct insn *i, unsigned low,
     enum fp_order o = FP_UNORDERED;
     bool done;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, low);
     if (eflags)
         cpu_put_arith(cpu, 0, FL_OF | FL_SF | FL_AF); /* whatever happens */
@@ -354,8 +346,6 @@ COMPARE_REG(fucomip, 7, true, true, 1)
 
 bool op_ftst(struct cpu *cpu, const struct insn *i)
 {
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     return compare_mem(cpu, F80_ZERO, false, false);
 }
@@ -368,8 +358,6 @@ bool op_fxam(struct cpu *cpu, const struct insn *i)
     const f80 *a = x87_st(f, 0);
     unsigned cc;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (x87_empty(f, 0))
         cc = SW_C3 | SW_C0;
@@ -391,8 +379,6 @@ X87_INLINE bool sign_op(struct cpu *cpu, const struct insn *i, unsigned and, uns
 {
     struct fpu *f = &cpu->fpu;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (UNLIKELY(x87_empty(f, 0))) {
         arith_empty(cpu, 0);
@@ -420,8 +406,6 @@ bool op_fsqrt(struct cpu *cpu, const struct insn *i)
     f80 r;
     uint16_t c1;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (UNLIKELY(x87_empty(f, 0))) {
         arith_empty(cpu, 0);

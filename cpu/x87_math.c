@@ -22,8 +22,6 @@ X87_INLINE bool unary(struct cpu *cpu, const struct insn *i, f80 (*fn)(struct fp
     struct fpu *f = &cpu->fpu;
     bool masked;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (!operands(cpu, 1, 0, &masked))
         return true;
@@ -41,8 +39,6 @@ X87_INLINE bool binary_pop(struct cpu *cpu, const struct insn *i,
     struct fpu *f = &cpu->fpu;
     bool masked;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (!operands(cpu, 2, 1, &masked)) {
         if (masked)
@@ -88,8 +84,6 @@ bool op_fscale(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     bool masked;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (!operands(cpu, 2, 0, &masked))
         return true;
@@ -106,8 +100,6 @@ static bool remainder_op(struct cpu *cpu, const struct insn *i, bool nearest)
     unsigned q;
     bool masked, done;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (!operands(cpu, 2, 0, &masked))
         return true;
@@ -154,8 +146,6 @@ bool op_fxtract(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     f80 exponent;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (!can_push_result(cpu))
         return true;
@@ -181,8 +171,6 @@ static bool sin_or_cos(struct cpu *cpu, const struct insn *i, bool sin)
     bool masked;
     f80 r;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     f->sw &= (uint16_t)~SW_C2;
     if (!operands(cpu, 1, 0, &masked))
@@ -210,8 +198,6 @@ bool op_fsincos(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     f80 s, c;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     f->sw &= (uint16_t)~SW_C2;
     if (!can_push_result(cpu))
@@ -231,8 +217,6 @@ bool op_fptan(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     f80 t;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     f->sw &= (uint16_t)~SW_C2;
     if (!can_push_result(cpu))

@@ -40,7 +40,7 @@ bool op_fld_m32(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     uint32_t v;
 
-    if (!x87_wait(cpu) || !fast_load32(cpu, i, &v))
+    if (!fast_load32(cpu, i, &v))
         return false;
     x87_note_mem(cpu, i, 1);
     if (push_full(f))
@@ -58,7 +58,7 @@ bool op_fld_m64(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     uint64_t v;
 
-    if (!x87_wait(cpu) || !fast_load64(cpu, i, &v))
+    if (!fast_load64(cpu, i, &v))
         return false;
     x87_note_mem(cpu, i, 5);
     if (push_full(f))
@@ -75,7 +75,7 @@ bool op_fld_m80(struct cpu *cpu, const struct insn *i)
 {
     uint8_t buf[10];
 
-    if (!x87_wait(cpu) || !vec_load(cpu, i, buf, 10))
+    if (!vec_load(cpu, i, buf, 10))
         return false;
     x87_note_mem(cpu, i, 3);
     if (push_full(&cpu->fpu))
@@ -94,26 +94,26 @@ X87_INLINE bool fild(struct cpu *cpu, const struct insn *i, unsigned low, int64_
 bool op_fild_m16(struct cpu *cpu, const struct insn *i)
 {
     uint16_t v;
-    return x87_wait(cpu) && fast_load16(cpu, i, &v) && fild(cpu, i, 7, (int16_t)v);
+    return fast_load16(cpu, i, &v) && fild(cpu, i, 7, (int16_t)v);
 }
 
 bool op_fild_m32(struct cpu *cpu, const struct insn *i)
 {
     uint32_t v;
-    return x87_wait(cpu) && fast_load32(cpu, i, &v) && fild(cpu, i, 3, (int32_t)v);
+    return fast_load32(cpu, i, &v) && fild(cpu, i, 3, (int32_t)v);
 }
 
 bool op_fild_m64(struct cpu *cpu, const struct insn *i)
 {
     uint64_t v;
-    return x87_wait(cpu) && fast_load64(cpu, i, &v) && fild(cpu, i, 7, (int64_t)v);
+    return fast_load64(cpu, i, &v) && fild(cpu, i, 7, (int64_t)v);
 }
 
 bool op_fbld(struct cpu *cpu, const struct insn *i)
 {
     uint8_t buf[10];
 
-    if (!x87_wait(cpu) || !vec_load(cpu, i, buf, 10))
+    if (!vec_load(cpu, i, buf, 10))
         return false;
     x87_note_mem(cpu, i, 7);
     if (push_full(&cpu->fpu))
@@ -126,8 +126,6 @@ bool op_fld_sti(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     unsigned n = i->modrm & 7;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (push_full(f))
         return push_overflow(cpu);
@@ -146,8 +144,6 @@ static bool load_constant(struct cpu *cpu, const struct insn *i, f80 v, int step
 {
     unsigned rounding = cpu->fpu.cw >> 10 & 3;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, 1);
     if (push_full(&cpu->fpu))
         return push_overflow(cpu);
@@ -204,8 +200,6 @@ X87_INLINE bool fst_m32(struct cpu *cpu, const struct insn *i, bool pop)
 {
     struct fpu *f = &cpu->fpu;
 
-    if (!x87_wait(cpu))
-        return false;
     if (UNLIKELY(x87_empty(f, 0))) {
         uint8_t nan[4];
         st32(nan, F32_DEFAULT_NAN);
@@ -224,8 +218,6 @@ X87_INLINE bool fst_m64(struct cpu *cpu, const struct insn *i, bool pop)
 {
     struct fpu *f = &cpu->fpu;
 
-    if (!x87_wait(cpu))
-        return false;
     if (UNLIKELY(x87_empty(f, 0))) {
         uint8_t nan[8];
         st64(nan, F64_DEFAULT_NAN);
@@ -283,8 +275,6 @@ bool op_fstp_m80(struct cpu *cpu, const struct insn *i)
     struct fpu *f = &cpu->fpu;
     uint8_t buf[10];
 
-    if (!x87_wait(cpu))
-        return false;
     bool empty = x87_empty(f, 0);
     f80 v = empty ? F80_DEFAULT_NAN : *x87_st(f, 0);
     st64(buf, v.mant);
@@ -304,8 +294,6 @@ X87_INLINE bool fist(struct cpu *cpu, const struct insn *i, unsigned low, unsign
 {
     struct fpu *f = &cpu->fpu;
 
-    if (!x87_wait(cpu))
-        return false;
     if (UNLIKELY(x87_empty(f, 0))) {
         uint8_t indefinite[8];
         st64(indefinite, 0x8000000000000000ull >> (64 - size * 8));
@@ -341,8 +329,6 @@ bool op_fbstp(struct cpu *cpu, const struct insn *i)
     struct fp_env e = x87_env(f);
     uint8_t bcd[10];
 
-    if (!x87_wait(cpu))
-        return false;
     bool empty = x87_empty(f, 0);
     f80_to_bcd(&e, empty ? F80_DEFAULT_NAN : *x87_st(f, 0), bcd);
     if (UNLIKELY(empty))
@@ -360,8 +346,6 @@ X87_INLINE bool fst_sti(struct cpu *cpu, const struct insn *i, unsigned low, boo
     struct fpu *f = &cpu->fpu;
     unsigned n = i->modrm & 7;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, low);
     if (UNLIKELY(x87_empty(f, 0))) {
         if (!x87_stack_fault(cpu, false))
@@ -404,8 +388,6 @@ X87_INLINE bool fxch(struct cpu *cpu, const struct insn *i, unsigned low)
     struct fpu *f = &cpu->fpu;
     unsigned n = i->modrm & 7;
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, low);
     if (UNLIKELY(x87_empty(f, 0) || x87_empty(f, n))) {
         if (!x87_stack_fault(cpu, false))
@@ -451,8 +433,6 @@ static bool fcmov(struct cpu *cpu, const struct insn *i, unsigned low, uint64_t 
     unsigned n = i->modrm & 7;
     bool wanted = low == 2; /* DA: if any is set; DB: if none is */
 
-    if (!x87_wait(cpu))
-        return false;
     x87_note(cpu, i, low);
     if (UNLIKELY(x87_empty(f, 0) || x87_empty(f, n))) {
         if (x87_stack_fault(cpu, false))
