@@ -251,6 +251,7 @@ struct cpu {
     bool shadow_ss;        /* ... and debug traps too: MOV SS, POP SS */
     bool nmi_blocked;      /* until IRET */
     bool ss_loaded_now;    /* set by a MOV/POP SS, taken over into the shadows after it */
+    bool step_done;        /* the running instruction cleared TF for good: no trap after it */
     bool mwait_masked;     /* MWAIT asked to be woken by interrupts even with IF clear */
     uint8_t activity;      /* enum cpu_activity */
     uint8_t sipi_vector;
