@@ -543,13 +543,28 @@ static int run_in_window(struct window *w)
     return w->session.status;
 }
 
+/* Where there is no display SDL may fall back on a driver that shows nothing, which helps only
+ * those who asked for it. */
+static bool init_video(void)
+{
+    if (SDL_Init(SDL_INIT_VIDEO) < 0)
+        return false;
+    const char *driver = SDL_GetCurrentVideoDriver();
+    if (getenv("SDL_VIDEODRIVER") || !driver ||
+        (strcmp(driver, "offscreen") != 0 && strcmp(driver, "dummy") != 0))
+        return true;
+    SDL_Quit();
+    SDL_SetError("there is no display");
+    return false;
+}
+
 int run_window(const struct options *opt)
 {
     int status = STATUS_FAILED;
 
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
-    if (SDL_Init(SDL_INIT_VIDEO) < 0)
+    if (!init_video())
         return sdl_failed();
     struct window *w = calloc(1, sizeof(*w));
     if (!w) {
