@@ -12,8 +12,22 @@
  */
 #include "devices/cmos.h"
 
-enum { RTC_SEC, RTC_SEC_ALARM, RTC_MIN, RTC_MIN_ALARM, RTC_HOUR, RTC_HOUR_ALARM, RTC_WDAY, RTC_DAY,
-       RTC_MONTH, RTC_YEAR, RTC_A, RTC_B, RTC_C, RTC_D };
+enum {
+    RTC_SEC,
+    RTC_SEC_ALARM,
+    RTC_MIN,
+    RTC_MIN_ALARM,
+    RTC_HOUR,
+    RTC_HOUR_ALARM,
+    RTC_WDAY,
+    RTC_DAY,
+    RTC_MONTH,
+    RTC_YEAR,
+    RTC_A,
+    RTC_B,
+    RTC_C,
+    RTC_D
+};
 enum { A_UIP = 0x80 };
 enum { B_24H = 0x02, B_BINARY = 0x04, B_UIE = 0x10, B_AIE = 0x20, B_PIE = 0x40, B_SET = 0x80 };
 enum { C_UF = 0x10, C_AF = 0x20, C_PF = 0x40, C_IRQF = 0x80 };
@@ -417,7 +431,7 @@ static void cmos_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     }
 }
 
-static const struct io_ops cmos_ops = { "cmos", cmos_read, cmos_write, 1, 1 };
+static const struct io_ops cmos_ops = {"cmos", cmos_read, cmos_write, 1, 1};
 
 /* ---- the board's side ----------------------------------------------------------------------- */
 
@@ -485,7 +499,7 @@ void cmos_set_boot_order(struct cmos *c, uint8_t first, uint8_t second, uint8_t 
 void cmos_set_boot_letters(struct cmos *c, const char *letters)
 {
     static const char codes[] = "acdn";
-    uint8_t order[3] = { 0, 0, 0 };
+    uint8_t order[3] = {0, 0, 0};
     unsigned n = 0;
 
     for (; *letters && n < 3; letters++) {

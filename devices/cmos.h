@@ -27,15 +27,15 @@ struct cmos_config {
 struct cmos {
     struct device dev;
     struct cmos_config cfg;
-    uint8_t ram[128];  /* registers 0 to 9 are current only while the clock is stopped */
-    uint8_t index;     /* port 70h, with bit 7 */
+    uint8_t ram[128]; /* registers 0 to 9 are current only while the clock is stopped */
+    uint8_t index;    /* port 70h, with bit 7 */
     /* While it runs, the clock shows base_sec + (now - base_ns) / 1 s. */
     int64_t base_sec;
     uint64_t base_ns;
     uint64_t flags_at; /* virtual time up to which register C's flags are worked out */
     struct event periodic, update;
     bool irq_level;
-    bool has_time;     /* base_sec was taken from the board */
+    bool has_time; /* base_sec was taken from the board */
 };
 
 extern const struct device_class cmos_class;

@@ -18,8 +18,7 @@ static void debug_exit_write(void *opaque, uint64_t offset, uint64_t value, unsi
     b->request_exit(b->opaque, (int)((value << 1 & INT32_MAX) | 1));
 }
 
-static const struct io_ops debug_exit_ops = { "debug-exit", debug_exit_read, debug_exit_write, 1,
-                                              4 };
+static const struct io_ops debug_exit_ops = {"debug-exit", debug_exit_read, debug_exit_write, 1, 4};
 
 static uint16_t port_of(const struct device *dev)
 {

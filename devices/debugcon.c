@@ -49,7 +49,7 @@ static void debugcon_write(void *opaque, uint64_t offset, uint64_t value, unsign
         flush(d);
 }
 
-static const struct io_ops debugcon_ops = { "debugcon", debugcon_read, debugcon_write, 1, 1 };
+static const struct io_ops debugcon_ops = {"debugcon", debugcon_read, debugcon_write, 1, 1};
 
 static uint16_t port_of(const struct debugcon *d)
 {

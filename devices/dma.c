@@ -9,19 +9,22 @@
 #include "mmu/physmap.h"
 
 enum { CMD_OFF = 0x04 };
-enum { MODE_TYPE = 0x0c, MODE_VERIFY = 0x00, MODE_TO_MEMORY = 0x04, MODE_FROM_MEMORY = 0x08,
-       MODE_AUTOINIT = 0x10, MODE_DOWN = 0x20 };
+enum {
+    MODE_TYPE = 0x0c,
+    MODE_VERIFY = 0x00,
+    MODE_TO_MEMORY = 0x04,
+    MODE_FROM_MEMORY = 0x08,
+    MODE_AUTOINIT = 0x10,
+    MODE_DOWN = 0x20
+};
 
 /* The page register of each channel, by offset from port 80h. */
-static const uint8_t page_of[8] = { 0x7, 0x3, 0x1, 0x2, 0xf, 0xb, 0x9, 0xa };
+static const uint8_t page_of[8] = {0x7, 0x3, 0x1, 0x2, 0xf, 0xb, 0x9, 0xa};
 
 static const struct vm_field dma_channel_fields[] = {
-    VM_INT(struct dma_channel, base_addr),
-    VM_INT(struct dma_channel, base_count),
-    VM_INT(struct dma_channel, addr),
-    VM_INT(struct dma_channel, count),
-    VM_INT(struct dma_channel, mode),
-    VM_END,
+    VM_INT(struct dma_channel, base_addr), VM_INT(struct dma_channel, base_count),
+    VM_INT(struct dma_channel, addr),      VM_INT(struct dma_channel, count),
+    VM_INT(struct dma_channel, mode),      VM_END,
 };
 static const struct vmstate vm_dma_channel =
     VMSTATE("dma_channel", struct dma_channel, dma_channel_fields);
@@ -54,8 +57,7 @@ bool dma_ready(const struct dma *d, unsigned channel)
 {
     const struct dma_chip *c = &d->chip[channel >> 2];
 
-    return channel < 8 && channel != 4 && !(c->command & CMD_OFF) &&
-           !(c->mask & BIT(channel & 3));
+    return channel < 8 && channel != 4 && !(c->command & CMD_OFF) && !(c->mask & BIT(channel & 3));
 }
 
 void dma_set_dreq(struct dma *d, unsigned channel, bool level)
@@ -249,20 +251,19 @@ static void page_high_write(void *opaque, uint64_t offset, uint64_t value, unsig
     ((struct dma *)opaque)->page_high[offset + 1] = (uint8_t)value;
 }
 
-static const struct io_ops low_ops = { "dma", low_read, low_write, 1, 1 };
-static const struct io_ops high_ops = { "dma2", high_read, high_write, 1, 1 };
-static const struct io_ops page_ops = { "dma page", page_read, page_write, 1, 1 };
-static const struct io_ops page_high_ops = { "dma high page", page_high_read, page_high_write, 1,
-                                             1 };
+static const struct io_ops low_ops = {"dma", low_read, low_write, 1, 1};
+static const struct io_ops high_ops = {"dma2", high_read, high_write, 1, 1};
+static const struct io_ops page_ops = {"dma page", page_read, page_write, 1, 1};
+static const struct io_ops page_high_ops = {"dma high page", page_high_read, page_high_write, 1, 1};
 
 static const struct {
     uint16_t base, count;
     const struct io_ops *ops;
 } regions[] = {
-    { 0x00, 16, &low_ops },
-    { 0xc0, 32, &high_ops },
-    { 0x81, 15, &page_ops },
-    { 0x481, 15, &page_high_ops },
+    {0x00, 16, &low_ops},
+    {0xc0, 32, &high_ops},
+    {0x81, 15, &page_ops},
+    {0x481, 15, &page_high_ops},
 };
 
 static bool dma_init(struct device *dev, struct error *err)

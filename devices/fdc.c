@@ -11,34 +11,60 @@
  * DELETED writes ordinary sectors. A data rate must fit the medium, but 250 and 300 kbit/s pass
  * for each other. An empty drive fails commands with a missing address mark, where real ones wait
  * for an index hole for ever. Status registers A and B (PS/2 mode) read as FFh. A FIFO threshold
- * does not batch interrupts of the non-DMA mode: each byte raises one.
+ * does not batch interrupts of the non-DMA mode: each byte raises one. The interrupt after a reset
+ * comes even with polling off: drivers that turn it off wait for it all the same.
  */
 #include "devices/fdc.h"
 
-#define RESET_NS   (100 * 1000ull)
-#define COMMAND_NS (500 * 1000ull) /* head load and the way to the first sector */
-#define SECTOR_NS  (200 * 1000ull)
-#define STEP_NS    (100 * 1000ull) /* a cylinder */
+#define RESET_NS    (100 * 1000ull)
+#define COMMAND_NS  (500 * 1000ull) /* head load and the way to the first sector */
+#define SECTOR_NS   (200 * 1000ull)
+#define STEP_NS     (100 * 1000ull) /* a cylinder */
 #define DMA_CHANNEL 2
-#define MAX_CYL    85 /* where heads hit the stop */
+#define MAX_CYL     85 /* where heads hit the stop */
+#define SECTOR      512u
 
 enum fdc_phase { PH_RESET, PH_COMMAND, PH_BUSY, PH_IN, PH_OUT, PH_RESULT, PH_COUNT };
 
 enum { DOR_SELECT = 0x03, DOR_NRESET = 0x04, DOR_GATE = 0x08, DOR_MOTOR0 = 0x10 };
 enum { MSR_BUSY = 0x10, MSR_NDMA = 0x20, MSR_DIO = 0x40, MSR_RQM = 0x80 };
-enum { ST0_NR = 0x08, ST0_EC = 0x10, ST0_SE = 0x20, ST0_ABNORMAL = 0x40, ST0_INVALID = 0x80,
-       ST0_POLLING = 0xc0 };
+enum {
+    ST0_NR = 0x08,
+    ST0_EC = 0x10,
+    ST0_SE = 0x20,
+    ST0_ABNORMAL = 0x40,
+    ST0_INVALID = 0x80,
+    ST0_POLLING = 0xc0
+};
 enum { ST1_MA = 0x01, ST1_NW = 0x02, ST1_ND = 0x04, ST1_OR = 0x10, ST1_DE = 0x20, ST1_EN = 0x80 };
 enum { ST2_SN = 0x04, ST2_SH = 0x08, ST2_WC = 0x10, ST2_DD = 0x20, ST2_CM = 0x40 };
 enum { ST3_TWO_SIDE = 0x08, ST3_TRACK0 = 0x10, ST3_READY = 0x20, ST3_WP = 0x40 };
-enum { CFG_POLL_OFF = 0x10, CFG_EFIFO_OFF = 0x20, CFG_IMPLIED_SEEK = 0x40 };
+enum { CFG_EFIFO_OFF = 0x20, CFG_IMPLIED_SEEK = 0x40 };
 enum { CMD_MT = 0x80, CMD_SK = 0x20, CMD_EC = 0x80 /* VERIFY, in the second byte */ };
 
-enum { C_READ_TRACK = 0x02, C_SPECIFY = 0x03, C_SENSE_DRIVE = 0x04, C_WRITE = 0x05, C_READ = 0x06,
-       C_RECALIBRATE = 0x07, C_SENSE_INT = 0x08, C_WRITE_DELETED = 0x09, C_READ_ID = 0x0a,
-       C_READ_DELETED = 0x0c, C_FORMAT = 0x0d, C_DUMPREG = 0x0e, C_SEEK = 0x0f, C_VERSION = 0x10,
-       C_SCAN_EQUAL = 0x11, C_PERPENDICULAR = 0x12, C_CONFIGURE = 0x13, C_LOCK = 0x14,
-       C_VERIFY = 0x16, C_SCAN_LOW = 0x19, C_SCAN_HIGH = 0x1d };
+enum {
+    C_READ_TRACK = 0x02,
+    C_SPECIFY = 0x03,
+    C_SENSE_DRIVE = 0x04,
+    C_WRITE = 0x05,
+    C_READ = 0x06,
+    C_RECALIBRATE = 0x07,
+    C_SENSE_INT = 0x08,
+    C_WRITE_DELETED = 0x09,
+    C_READ_ID = 0x0a,
+    C_READ_DELETED = 0x0c,
+    C_FORMAT = 0x0d,
+    C_DUMPREG = 0x0e,
+    C_SEEK = 0x0f,
+    C_VERSION = 0x10,
+    C_SCAN_EQUAL = 0x11,
+    C_PERPENDICULAR = 0x12,
+    C_CONFIGURE = 0x13,
+    C_LOCK = 0x14,
+    C_VERIFY = 0x16,
+    C_SCAN_LOW = 0x19,
+    C_SCAN_HIGH = 0x1d
+};
 
 /* ---- state ---------------------------------------------------------------------------------- */
 
@@ -113,73 +139,6 @@ static bool fdc_post_load(void *obj)
 const struct vmstate vm_fdc = VMSTATE_HOOKS("fdc", struct fdc, fdc_fields, NULL, fdc_post_load);
 
 /* ---- media ---------------------------------------------------------------------------------- */
-
-static const struct geometry {
-    uint8_t cyls, heads, sectors, rate;
-} geometries[] = {
-    { 40, 1, 8, 2 },  { 40, 1, 9, 2 },  { 40, 2, 8, 2 },  { 40, 2, 9, 2 },  { 80, 2, 8, 2 },
-    { 80, 2, 9, 2 },  { 80, 2, 10, 2 }, { 80, 2, 15, 0 }, { 80, 2, 18, 0 }, { 80, 2, 20, 0 },
-    { 80, 2, 21, 0 }, { 82, 2, 21, 0 }, { 83, 2, 21, 0 }, { 80, 2, 36, 3 }, { 80, 2, 39, 3 },
-};
-
-#define SECTOR 512u
-
-static uint64_t geometry_bytes(const struct geometry *g)
-{
-    return (uint64_t)g->cyls * g->heads * g->sectors * SECTOR;
-}
-
-/* An image of exactly a format's size has that format; one that is shorter than a 1.44M or 2.88M
- * disk is its beginning, the rest reads as zeros. */
-static const struct geometry *geometry_of(uint64_t bytes)
-{
-    static const struct geometry padded[] = { { 80, 2, 18, 0 }, { 80, 2, 36, 3 } };
-
-    if (!bytes || bytes % SECTOR)
-        return NULL;
-    for (size_t i = 0; i < ARRAY_LEN(geometries); i++)
-        if (geometry_bytes(&geometries[i]) == bytes)
-            return &geometries[i];
-    for (size_t i = 0; i < ARRAY_LEN(padded); i++)
-        if (bytes < geometry_bytes(&padded[i]))
-            return &padded[i];
-    return NULL;
-}
-
-bool fdc_size_ok(uint64_t bytes)
-{
-    return geometry_of(bytes) != NULL;
-}
-
-bool fdc_set_media(struct fdc *f, unsigned drive, struct block_dev *b)
-{
-    struct fdc_unit *u;
-    const struct geometry *g = NULL;
-
-    if (drive >= f->cfg.drives)
-        return false;
-    if (b) {
-        g = geometry_of(block_size(b));
-        if (!g)
-            return false;
-    }
-    u = &f->unit[drive];
-    f->cfg.media[drive] = b;
-    u->cyls = g ? g->cyls : 0;
-    u->heads = g ? g->heads : 0;
-    u->sectors = g ? g->sectors : 0;
-    u->rate = g ? g->rate : 0;
-    u->readonly = b && block_readonly(b);
-    u->changed = true;
-    return true;
-}
-
-uint8_t fdc_drive_type(const struct fdc *f, unsigned drive)
-{
-    if (drive >= f->cfg.drives)
-        return 0;
-    return f->cfg.drive_type[drive] ? f->cfg.drive_type[drive] : 4;
-}
 
 static bool fitted(const struct fdc *f, unsigned n)
 {
@@ -535,8 +494,6 @@ static void step_read_id(struct fdc *f)
 static void end_reset(struct fdc *f)
 {
     await_command(f);
-    if (f->config & CFG_POLL_OFF)
-        return;
     /* Polling finds that all four drives changed their ready state (data sheet, 5.2.4). */
     for (unsigned i = 0; i < FDC_UNITS; i++)
         f->unit[i].st0 = (uint8_t)(ST0_POLLING | i);
@@ -747,27 +704,27 @@ static const struct {
     uint8_t code, options, len;
     void (*run)(struct fdc *f);
 } commands[] = {
-    { C_READ_TRACK, 0x60, 9, start_transfer },
-    { C_SPECIFY, 0x00, 3, specify },
-    { C_SENSE_DRIVE, 0x00, 2, sense_drive },
-    { C_WRITE, 0xc0, 9, start_transfer },
-    { C_READ, 0xe0, 9, start_transfer },
-    { C_RECALIBRATE, 0x00, 2, recalibrate },
-    { C_SENSE_INT, 0x00, 1, sense_interrupt },
-    { C_WRITE_DELETED, 0xc0, 9, start_transfer },
-    { C_READ_ID, 0x40, 2, read_id },
-    { C_READ_DELETED, 0xe0, 9, start_transfer },
-    { C_FORMAT, 0x40, 6, format },
-    { C_DUMPREG, 0x00, 1, dump_registers },
-    { C_SEEK, 0xc0, 3, seek },
-    { C_VERSION, 0x00, 1, version },
-    { C_SCAN_EQUAL, 0xe0, 9, start_transfer },
-    { C_PERPENDICULAR, 0x00, 2, perpendicular },
-    { C_CONFIGURE, 0x00, 4, configure },
-    { C_LOCK, 0x80, 1, lock },
-    { C_VERIFY, 0xe0, 9, start_transfer },
-    { C_SCAN_LOW, 0xe0, 9, start_transfer },
-    { C_SCAN_HIGH, 0xe0, 9, start_transfer },
+    {C_READ_TRACK, 0x60, 9, start_transfer},
+    {C_SPECIFY, 0x00, 3, specify},
+    {C_SENSE_DRIVE, 0x00, 2, sense_drive},
+    {C_WRITE, 0xc0, 9, start_transfer},
+    {C_READ, 0xe0, 9, start_transfer},
+    {C_RECALIBRATE, 0x00, 2, recalibrate},
+    {C_SENSE_INT, 0x00, 1, sense_interrupt},
+    {C_WRITE_DELETED, 0xc0, 9, start_transfer},
+    {C_READ_ID, 0x40, 2, read_id},
+    {C_READ_DELETED, 0xe0, 9, start_transfer},
+    {C_FORMAT, 0x40, 6, format},
+    {C_DUMPREG, 0x00, 1, dump_registers},
+    {C_SEEK, 0xc0, 3, seek},
+    {C_VERSION, 0x00, 1, version},
+    {C_SCAN_EQUAL, 0xe0, 9, start_transfer},
+    {C_PERPENDICULAR, 0x00, 2, perpendicular},
+    {C_CONFIGURE, 0x00, 4, configure},
+    {C_LOCK, 0x80, 1, lock},
+    {C_VERIFY, 0xe0, 9, start_transfer},
+    {C_SCAN_LOW, 0xe0, 9, start_transfer},
+    {C_SCAN_HIGH, 0xe0, 9, start_transfer},
 };
 
 /* The row of a first byte; ARRAY_LEN(commands) if there is none. */
@@ -971,8 +928,8 @@ static void ccr_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     ((struct fdc *)opaque)->ccr = value & 3;
 }
 
-static const struct io_ops fdc_ops = { "fdc", fdc_read, fdc_write, 1, 1 };
-static const struct io_ops dir_ops = { "fdc", dir_read, ccr_write, 1, 1 };
+static const struct io_ops fdc_ops = {"fdc", fdc_read, fdc_write, 1, 1};
+static const struct io_ops dir_ops = {"fdc", dir_read, ccr_write, 1, 1};
 
 static bool fdc_init(struct device *dev, struct error *err)
 {
@@ -992,7 +949,8 @@ static bool fdc_init(struct device *dev, struct error *err)
         if (!fdc_set_media(f, i, f->cfg.media[i]))
             return error_set(err, ERR_FORMAT,
                              "%s: %llu bytes is no floppy's size: at most 2949120, a multiple of "
-                             "512", dev->id, (unsigned long long)block_size(f->cfg.media[i]));
+                             "512",
+                             dev->id, (unsigned long long)block_size(f->cfg.media[i]));
     }
     return true;
 }

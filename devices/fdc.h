@@ -15,26 +15,26 @@
 
 struct fdc;
 struct fdc_unit {
-    uint8_t cyl;     /* where the head stands, and the controller thinks it does */
+    uint8_t cyl; /* where the head stands, and the controller thinks it does */
     uint8_t seek_to;
     bool recalibrating;
-    uint8_t head;    /* last one selected */
-    uint8_t sector;  /* last one that passed, for READ ID */
-    bool changed;    /* the disk change line */
+    uint8_t head;   /* last one selected */
+    uint8_t sector; /* last one that passed, for READ ID */
+    bool changed;   /* the disk change line */
     bool readonly;
     /* The medium; heads 0: there is none. */
     uint8_t cyls, heads, sectors;
-    uint8_t rate;    /* as in CCR: 0 500, 2 250 (or 300), 3 1000 kbit/s */
-    uint8_t st0;     /* for SENSE INTERRUPT STATUS, if its bit in int_pending is set */
+    uint8_t rate;      /* as in CCR: 0 500, 2 250 (or 300), 3 1000 kbit/s */
+    uint8_t st0;       /* for SENSE INTERRUPT STATUS, if its bit in int_pending is set */
     struct event step; /* the end of a seek */
     struct fdc *fdc;
 };
 
 struct fdc_config {
-    struct irq_line irq;   /* IRQ 6 */
-    struct dma *dma;       /* channel 2; NULL: only the non-DMA mode works */
-    unsigned drives;       /* drives fitted, 0 to 2 */
-    uint8_t drive_type[FDC_DRIVES]; /* as in CMOS register 10h; 0 means 1.44M (4) */
+    struct irq_line irq;                 /* IRQ 6 */
+    struct dma *dma;                     /* channel 2; NULL: only the non-DMA mode works */
+    unsigned drives;                     /* drives fitted, 0 to 2 */
+    uint8_t drive_type[FDC_DRIVES];      /* as in CMOS register 10h; 0 means 1.44M (4) */
     struct block_dev *media[FDC_DRIVES]; /* at power-on; later fdc_set_media */
 };
 
@@ -47,21 +47,21 @@ struct fdc {
     uint8_t config, pretrk;  /* CONFIGURE */
     uint8_t perp;            /* PERPENDICULAR MODE */
     bool locked;
-    uint8_t phase;           /* enum fdc_phase in fdc.c */
+    uint8_t phase; /* enum fdc_phase in fdc.c */
     uint8_t cmd[16], cmd_len, cmd_want;
     uint8_t result[16], result_pos, result_len;
-    uint8_t int_pending;     /* bit per unit: st0 waits for SENSE INTERRUPT STATUS */
-    uint8_t seeking;         /* bit per unit, the low bits of MSR */
+    uint8_t int_pending; /* bit per unit: st0 waits for SENSE INTERRUPT STATUS */
+    uint8_t seeking;     /* bit per unit, the low bits of MSR */
     bool irq_level;
     /* The transfer in progress: the ID of its sector, and how it stands. */
     uint8_t x_cyl, x_head, x_sector, x_size, x_eot;
-    uint8_t x_left;          /* VERIFY with EC: sectors still to go; FORMAT: likewise */
-    bool x_tc;               /* terminal count came */
-    bool x_unequal;          /* SCAN: this sector failed the comparison */
-    bool x_differs;          /* SCAN: some byte of this sector was not equal */
-    uint16_t x_pos, x_len;   /* in buf, while bytes move through port 3F5h */
+    uint8_t x_left;        /* VERIFY with EC: sectors still to go; FORMAT: likewise */
+    bool x_tc;             /* terminal count came */
+    bool x_unequal;        /* SCAN: this sector failed the comparison */
+    bool x_differs;        /* SCAN: some byte of this sector was not equal */
+    uint16_t x_pos, x_len; /* in buf, while bytes move through port 3F5h */
     uint8_t buf[512];
-    struct event work;       /* the next part of the running command, or the end of a reset */
+    struct event work; /* the next part of the running command, or the end of a reset */
 };
 
 extern const struct device_class fdc_class;

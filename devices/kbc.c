@@ -14,8 +14,14 @@
 #define FRAME_NS (100 * 1000ull)
 
 enum { ST_OBF = 0x01, ST_SYS = 0x04, ST_CMD = 0x08, ST_UNLOCKED = 0x10, ST_AUX = 0x20 };
-enum { CTR_KBD_INT = 0x01, CTR_AUX_INT = 0x02, CTR_SYS = 0x04, CTR_KBD_OFF = 0x10,
-       CTR_AUX_OFF = 0x20, CTR_XLATE = 0x40 };
+enum {
+    CTR_KBD_INT = 0x01,
+    CTR_AUX_INT = 0x02,
+    CTR_SYS = 0x04,
+    CTR_KBD_OFF = 0x10,
+    CTR_AUX_OFF = 0x20,
+    CTR_XLATE = 0x40
+};
 enum { OUT_NO_RESET = 0x01, OUT_A20 = 0x02, OUT_KBD_OBF = 0x10, OUT_AUX_OBF = 0x20 };
 
 #define ROW(a, b, c, d, e, f, g, h) 0x##a, 0x##b, 0x##c, 0x##d, 0x##e, 0x##f, 0x##g, 0x##h
@@ -233,8 +239,10 @@ static void write_command(struct kbc *k, uint8_t v)
         answer(k, 0x80, false);
         break;
     case 0xd0:
-        answer(k, (uint8_t)(k->outport | (k->irq1_level ? OUT_KBD_OBF : 0) |
-                            (k->irq12_level ? OUT_AUX_OBF : 0)), false);
+        answer(k,
+               (uint8_t)(k->outport | (k->irq1_level ? OUT_KBD_OBF : 0) |
+                         (k->irq12_level ? OUT_AUX_OBF : 0)),
+               false);
         break;
     case 0xd1:
     case 0xd2:
@@ -319,8 +327,8 @@ static void status_write(void *opaque, uint64_t offset, uint64_t value, unsigned
     write_command(opaque, (uint8_t)value);
 }
 
-static const struct io_ops data_ops = { "kbc", data_read, data_write, 1, 1 };
-static const struct io_ops status_ops = { "kbc", status_read, status_write, 1, 1 };
+static const struct io_ops data_ops = {"kbc", data_read, data_write, 1, 1};
+static const struct io_ops status_ops = {"kbc", status_read, status_write, 1, 1};
 
 /* ---- the board's side ----------------------------------------------------------------------- */
 

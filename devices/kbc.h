@@ -27,7 +27,7 @@ struct kbc {
     uint8_t command; /* waits for its data byte at port 60h; 0: none */
     uint8_t ram[32]; /* the controller's memory, commands 20h-3Fh and 60h-7Fh */
     bool irq1_level, irq12_level;
-    bool got_break;  /* translation: F0h came, the next byte gets bit 7 */
+    bool got_break; /* translation: F0h came, the next byte gets bit 7 */
     /* Bytes the controller itself has to say, in front of the devices'. */
     uint8_t reply[4];
     uint8_t reply_aux; /* bit n: reply n is marked as the mouse's */

@@ -8,12 +8,9 @@
 #define IMCR 0x70 /* its index at port 22h */
 
 static const struct vm_field misc_ports_fields[] = {
-    VM_DEVICE(struct misc_ports),
-    VM_INT(struct misc_ports, post),
-    VM_INT(struct misc_ports, delay),
-    VM_INT(struct misc_ports, index22),
-    VM_INT(struct misc_ports, imcr),
-    VM_END,
+    VM_DEVICE(struct misc_ports),     VM_INT(struct misc_ports, post),
+    VM_INT(struct misc_ports, delay), VM_INT(struct misc_ports, index22),
+    VM_INT(struct misc_ports, imcr),  VM_END,
 };
 const struct vmstate vm_misc_ports = VMSTATE("misc_ports", struct misc_ports, misc_ports_fields);
 
@@ -56,9 +53,9 @@ static void imcr_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
         m->imcr = (uint8_t)value;
 }
 
-static const struct io_ops post_ops = { "post", post_read, post_write, 1, 1 };
-static const struct io_ops delay_ops = { "delay", delay_read, delay_write, 1, 1 };
-static const struct io_ops imcr_ops = { "imcr", imcr_read, imcr_write, 1, 1 };
+static const struct io_ops post_ops = {"post", post_read, post_write, 1, 1};
+static const struct io_ops delay_ops = {"delay", delay_read, delay_write, 1, 1};
+static const struct io_ops imcr_ops = {"imcr", imcr_read, imcr_write, 1, 1};
 
 static bool misc_ports_init(struct device *dev, struct error *err)
 {

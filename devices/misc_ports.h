@@ -9,10 +9,10 @@
 
 struct misc_ports {
     struct device dev;
-    uint8_t post;     /* last POST code */
-    uint8_t delay;    /* EDh */
+    uint8_t post;  /* last POST code */
+    uint8_t delay; /* EDh */
     uint8_t index22;
-    uint8_t imcr;     /* 23h with index 70h */
+    uint8_t imcr; /* 23h with index 70h */
 };
 
 extern const struct device_class misc_ports_class;

@@ -14,13 +14,19 @@
 
 enum { ICW1_IC4 = 0x01, ICW1_SNGL = 0x02, ICW1 = 0x10 };
 enum { ICW4_AEOI = 0x02, ICW4_SFNM = 0x10 };
-enum { OCW3 = 0x08, OCW3_RIS = 0x01, OCW3_RR = 0x02, OCW3_P = 0x04, OCW3_SMM = 0x20,
-       OCW3_ESMM = 0x40 };
+enum {
+    OCW3 = 0x08,
+    OCW3_RIS = 0x01,
+    OCW3_RR = 0x02,
+    OCW3_P = 0x04,
+    OCW3_SMM = 0x20,
+    OCW3_ESMM = 0x40
+};
 enum { MASTER, SLAVE };
 
 /* The inputs whose trigger mode ELCR can change: not the timer, the keyboard, the cascade, the
  * clock, or the coprocessor. */
-static const uint8_t elcr_mask[2] = { 0xf8, 0xde };
+static const uint8_t elcr_mask[2] = {0xf8, 0xde};
 
 static const struct vm_field pic_chip_fields[] = {
     VM_INT(struct pic_chip, lines),
@@ -85,7 +91,8 @@ static void set_line(struct pic *p, unsigned which, unsigned n, bool level)
 {
     struct pic_chip *c = &p->chip[which];
     uint8_t bit = (uint8_t)BIT(n);
-    uint64_t now = clock_now(p->dev.board->clock);
+    /* Not clock_now: that may move on between the two halves of an irq_pulse. */
+    uint64_t now = p->dev.board->clock->now;
 
     if (c->elcr & bit) {
         c->irr = level ? c->irr | bit : c->irr & ~bit;
@@ -339,9 +346,9 @@ static void elcr_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     update(p);
 }
 
-static const struct io_ops master_ops = { "pic", master_read, master_write, 1, 1 };
-static const struct io_ops slave_ops = { "pic2", slave_read, slave_write, 1, 1 };
-static const struct io_ops elcr_ops = { "elcr", elcr_read, elcr_write, 1, 1 };
+static const struct io_ops master_ops = {"pic", master_read, master_write, 1, 1};
+static const struct io_ops slave_ops = {"pic2", slave_read, slave_write, 1, 1};
+static const struct io_ops elcr_ops = {"elcr", elcr_read, elcr_write, 1, 1};
 
 static bool pic_init(struct device *dev, struct error *err)
 {
@@ -361,7 +368,7 @@ static void pic_reset(struct device *dev, enum reset_kind kind)
         return;
     for (unsigned i = 0; i < 2; i++) {
         /* The wires keep the levels that the devices give them. */
-        p->chip[i] = (struct pic_chip){ .lines = p->chip[i].lines };
+        p->chip[i] = (struct pic_chip){.lines = p->chip[i].lines};
     }
     update(p);
 }

@@ -17,8 +17,8 @@ struct pic_chip {
     uint8_t irr, isr, imr, elcr;
     uint8_t vector_base;
     uint8_t icw1, icw3, icw4;
-    uint8_t init_step;  /* 0: running; else the ICW (2 to 4) that is expected next */
-    uint8_t top;        /* the input of highest priority; 0 unless rotated */
+    uint8_t init_step; /* 0: running; else the ICW (2 to 4) that is expected next */
+    uint8_t top;       /* the input of highest priority; 0 unless rotated */
     bool special_mask;
     bool rotate_on_aeoi;
     bool read_isr; /* OCW3: what port 20h reads */

@@ -45,9 +45,8 @@ static bool pit_channel_post_load(void *obj)
            ch->count >= 1 && ch->count <= 65536 && ch->next_count >= 1 && ch->next_count <= 65536;
 }
 
-static const struct vmstate vm_pit_channel =
-    VMSTATE_HOOKS("pit_channel", struct pit_channel, pit_channel_fields, NULL,
-                  pit_channel_post_load);
+static const struct vmstate vm_pit_channel = VMSTATE_HOOKS(
+    "pit_channel", struct pit_channel, pit_channel_fields, NULL, pit_channel_post_load);
 
 static const struct vm_field pit_fields[] = {
     VM_DEVICE(struct pit),
@@ -282,8 +281,8 @@ static void latch_status(struct pit_channel *ch, uint64_t t)
 {
     if (ch->status_latched)
         return;
-    ch->status = (uint8_t)(output(ch, t) << 7 | ch->null_count << 6 | ch->rw << 4 |
-                           ch->mode << 1 | ch->bcd);
+    ch->status =
+        (uint8_t)(output(ch, t) << 7 | ch->null_count << 6 | ch->rw << 4 | ch->mode << 1 | ch->bcd);
     ch->status_latched = true;
 }
 
@@ -428,7 +427,7 @@ uint32_t pit_tone_hz(struct pit *p)
     return (uint32_t)(PIT_HZ / ch->count);
 }
 
-static const struct io_ops pit_ops = { "pit", pit_read, pit_write, 1, 1 };
+static const struct io_ops pit_ops = {"pit", pit_read, pit_write, 1, 1};
 
 static bool pit_init(struct device *dev, struct error *err)
 {
@@ -447,7 +446,7 @@ static void pit_reset(struct device *dev, enum reset_kind kind)
         return;
     for (unsigned i = 0; i < 3; i++) {
         struct pit_channel *ch = &p->ch[i];
-        *ch = (struct pit_channel){ .mode = 3, .rw = RW_BOTH, .gate = i != 2, .armed = true };
+        *ch = (struct pit_channel){.mode = 3, .rw = RW_BOTH, .gate = i != 2, .armed = true};
         ch->next_count = 65536;
         load(ch, pit_now(p));
         ch->running = ch->gate;

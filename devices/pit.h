@@ -24,9 +24,9 @@ struct pit_channel {
     uint8_t rw;          /* 1 LSB, 2 MSB, 3 LSB then MSB */
     bool bcd;
     bool gate;
-    bool armed;          /* a count was written since the control word */
-    bool running;        /* start is valid; otherwise elapsed is */
-    bool null_count;     /* the count register was not yet copied to the counting element */
+    bool armed;               /* a count was written since the control word */
+    bool running;             /* start is valid; otherwise elapsed is */
+    bool null_count;          /* the count register was not yet copied to the counting element */
     bool write_msb, read_msb; /* rw 3: the second byte is next */
     uint8_t write_lsb;
     uint8_t count_latched; /* bytes of the latch still to be read */

@@ -25,15 +25,15 @@ struct ps2_queue {
 
 struct ps2_keyboard {
     struct ps2_queue q;
-    uint8_t set;     /* 1, 2, 3 */
+    uint8_t set; /* 1, 2, 3 */
     uint8_t leds;
     uint8_t command; /* waits for its argument; 0: none */
     uint8_t rate;    /* argument of F3h */
     uint8_t last;    /* last byte taken, for FEh */
     bool scanning;
-    uint8_t down[64]; /* bit per scan code (set 1, E0h in bit 8) that is held */
+    uint8_t down[64];                    /* bit per scan code (set 1, E0h in bit 8) that is held */
     uint8_t no_break[32], no_repeat[32]; /* bit per key of set 3: commands F7h-FDh */
-    uint16_t repeating; /* scan code, or PS2_NO_KEY */
+    uint16_t repeating;                  /* scan code, or PS2_NO_KEY */
     struct event typematic;
     struct event bat;
     void (*wake)(void *opaque); /* there is something to take */
@@ -44,11 +44,11 @@ enum ps2_mouse_mode { PS2_MOUSE_STREAM, PS2_MOUSE_REMOTE, PS2_MOUSE_WRAP };
 
 struct ps2_mouse {
     struct ps2_queue q;
-    uint8_t id;      /* 0 standard, 3 wheel, 4 wheel and five buttons */
-    uint8_t mode;    /* enum ps2_mouse_mode */
+    uint8_t id;   /* 0 standard, 3 wheel, 4 wheel and five buttons */
+    uint8_t mode; /* enum ps2_mouse_mode */
     uint8_t mode_before_wrap;
     uint8_t rate, resolution;
-    uint8_t command; /* waits for its argument; 0: none */
+    uint8_t command;  /* waits for its argument; 0: none */
     uint8_t knock[3]; /* the last sample rates set */
     uint8_t last_len; /* of the last packet, for FEh */
     uint8_t last_packet[4];

@@ -17,10 +17,24 @@
 #define QUEUE_ENOUGH 16
 
 enum { ACK = 0xfa, RESEND = 0xfe, BAT_OK = 0xaa };
-enum { CMD_SCALE_1 = 0xe6, CMD_SCALE_2 = 0xe7, CMD_RESOLUTION = 0xe8, CMD_STATUS = 0xe9,
-       CMD_STREAM = 0xea, CMD_READ = 0xeb, CMD_WRAP_END = 0xec, CMD_WRAP = 0xee,
-       CMD_REMOTE = 0xf0, CMD_ID = 0xf2, CMD_RATE = 0xf3, CMD_ENABLE = 0xf4,
-       CMD_DISABLE = 0xf5, CMD_DEFAULTS = 0xf6, CMD_RESEND = 0xfe, CMD_RESET = 0xff };
+enum {
+    CMD_SCALE_1 = 0xe6,
+    CMD_SCALE_2 = 0xe7,
+    CMD_RESOLUTION = 0xe8,
+    CMD_STATUS = 0xe9,
+    CMD_STREAM = 0xea,
+    CMD_READ = 0xeb,
+    CMD_WRAP_END = 0xec,
+    CMD_WRAP = 0xee,
+    CMD_REMOTE = 0xf0,
+    CMD_ID = 0xf2,
+    CMD_RATE = 0xf3,
+    CMD_ENABLE = 0xf4,
+    CMD_DISABLE = 0xf5,
+    CMD_DEFAULTS = 0xf6,
+    CMD_RESEND = 0xfe,
+    CMD_RESET = 0xff
+};
 enum { ID_PLAIN = 0, ID_WHEEL = 3, ID_EXPLORER = 4 };
 
 static const struct vm_field ps2_mouse_fields[] = {
@@ -80,7 +94,7 @@ static bool something_new(const struct ps2_mouse *m)
 /* Scaling 2:1 applies in stream mode only. */
 static int32_t scaled(const struct ps2_mouse *m, int32_t v)
 {
-    static const uint8_t small[] = { 0, 1, 1, 3, 6, 9 };
+    static const uint8_t small[] = {0, 1, 1, 3, 6, 9};
     int32_t a = v < 0 ? -v : v;
 
     if (!m->scaling || m->mode != PS2_MOUSE_STREAM)

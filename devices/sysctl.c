@@ -6,8 +6,13 @@
  */
 #include "devices/sysctl.h"
 
-enum { P61_GATE2 = 0x01, P61_SPEAKER = 0x02, P61_WRITABLE = 0x0f, P61_REFRESH = 0x10,
-       P61_OUT2 = 0x20 };
+enum {
+    P61_GATE2 = 0x01,
+    P61_SPEAKER = 0x02,
+    P61_WRITABLE = 0x0f,
+    P61_REFRESH = 0x10,
+    P61_OUT2 = 0x20
+};
 enum { P92_RESET = 0x01, P92_A20 = 0x02 };
 
 /* Bit 4 changes with every refresh request of the AT, about 15 us apart. */
@@ -64,8 +69,8 @@ static void port92_write(void *opaque, uint64_t offset, uint64_t value, unsigned
         b->request_reset(b->opaque, s->cfg.reset_is_init ? RESET_INIT : RESET_HARD, "port 92h");
 }
 
-static const struct io_ops port61_ops = { "port61", port61_read, port61_write, 1, 1 };
-static const struct io_ops port92_ops = { "port92", port92_read, port92_write, 1, 1 };
+static const struct io_ops port61_ops = {"port61", port61_read, port61_write, 1, 1};
+static const struct io_ops port92_ops = {"port92", port92_read, port92_write, 1, 1};
 
 static bool sysctl_init(struct device *dev, struct error *err)
 {

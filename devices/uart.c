@@ -14,8 +14,15 @@
 #define RX_MAX_NS (100 * 1000ull)
 
 enum { IER_RDA = 0x01, IER_THRE = 0x02, IER_RLS = 0x04, IER_MSR = 0x08 };
-enum { IIR_NONE = 0x01, IIR_MSR = 0x00, IIR_THRE = 0x02, IIR_RDA = 0x04, IIR_RLS = 0x06,
-       IIR_TIMEOUT = 0x0c, IIR_FIFO = 0xc0 };
+enum {
+    IIR_NONE = 0x01,
+    IIR_MSR = 0x00,
+    IIR_THRE = 0x02,
+    IIR_RDA = 0x04,
+    IIR_RLS = 0x06,
+    IIR_TIMEOUT = 0x0c,
+    IIR_FIFO = 0xc0
+};
 enum { FCR_ENABLE = 0x01, FCR_CLEAR_RX = 0x02, FCR_KEPT = 0xc9 };
 enum { LCR_STOP2 = 0x04, LCR_PARITY = 0x08, LCR_DLAB = 0x80 };
 enum { MCR_DTR = 0x01, MCR_RTS = 0x02, MCR_OUT1 = 0x04, MCR_OUT2 = 0x08, MCR_LOOP = 0x10 };
@@ -56,8 +63,8 @@ static bool uart_post_load(void *obj)
            u->queue_head < UART_QUEUE && u->queue_len <= UART_QUEUE;
 }
 
-const struct vmstate vm_uart = VMSTATE_HOOKS("uart", struct uart, uart_fields, NULL,
-                                             uart_post_load);
+const struct vmstate vm_uart =
+    VMSTATE_HOOKS("uart", struct uart, uart_fields, NULL, uart_post_load);
 
 /* ---- timing and interrupts ------------------------------------------------------------------ */
 
@@ -76,7 +83,7 @@ static unsigned fifo_depth(const struct uart *u)
 
 static unsigned trigger_level(const struct uart *u)
 {
-    static const uint8_t levels[4] = { 1, 4, 8, 14 };
+    static const uint8_t levels[4] = {1, 4, 8, 14};
 
     return u->fcr & FCR_ENABLE ? levels[u->fcr >> 6] : 1;
 }
@@ -322,7 +329,7 @@ static uint64_t uart_read(void *opaque, uint64_t offset, unsigned size)
     return v;
 }
 
-static const struct io_ops uart_ops = { "uart", uart_read, uart_write, 1, 1 };
+static const struct io_ops uart_ops = {"uart", uart_read, uart_write, 1, 1};
 
 static bool uart_init(struct device *dev, struct error *err)
 {

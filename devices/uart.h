@@ -23,9 +23,9 @@ struct uart {
     struct uart_config cfg;
     uint16_t divisor;
     uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
-    uint8_t modem_in;       /* CTS, DSR, RI, DCD as the other side drives them, MSR bits 4-7 */
-    bool thre_pending;      /* the THRE interrupt is asserted */
-    bool timeout_pending;   /* the character timeout interrupt is asserted */
+    uint8_t modem_in;     /* CTS, DSR, RI, DCD as the other side drives them, MSR bits 4-7 */
+    bool thre_pending;    /* the THRE interrupt is asserted */
+    bool timeout_pending; /* the character timeout interrupt is asserted */
     bool irq_level;
     uint8_t fifo[16], fifo_head, fifo_len;
     uint16_t queue_head, queue_len;

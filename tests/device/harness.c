@@ -119,7 +119,7 @@ void *harness_alloc(struct harness *h, const struct device_class *cls, const cha
 
 void harness_start(struct harness *h, struct device *dev)
 {
-    struct error err = { 0 };
+    struct error err = {0};
     bool ok = dev->cls->init(dev, &err);
 
     ck_assert_msg(ok, "%s: %s", dev->id, err.text);
@@ -137,7 +137,7 @@ void harness_reset(struct harness *h, enum reset_kind kind)
 struct irq_line harness_irq(struct harness *h, int n)
 {
     ck_assert_int_lt(n, HARNESS_IRQS);
-    return (struct irq_line){ record_irq, h, n };
+    return (struct irq_line){record_irq, h, n};
 }
 
 void harness_run(struct harness *h, uint64_t ns)
