@@ -217,6 +217,9 @@ struct cpu {
     const struct insn *cur;      /* set before anything that may fault, call out or look at RIP */
     struct block *blk;           /* running block, or NULL */
     struct tlb_entry *tlb;       /* mmu.tlb->e[mmu_index], set whenever blocks are entered */
+    struct insn *stopper;        /* a handler replaced to leave early, or NULL: cpu/interp.c */
+    struct block *stopper_blk;
+    void (*stopped_fn)(void);
     uint64_t seg_base[SEG_COUNT + 1]; /* effective: 0 for CS DS ES SS in 64-bit code; last is 0 */
     uint32_t mmu_index;          /* of the CPL and EFLAGS.AC: enum mmu_index */
     uint32_t pending;            /* CPU_INTR...; atomic */

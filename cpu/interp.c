@@ -10,10 +10,27 @@
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
+/* A device that is written or read may schedule an event that is due before the running block ends:
+ * the run loop's budget is then overdrawn. Time must not depend on how code is cut into blocks, so the
+ * instruction after this one is replaced by one that leaves, until execute() puts it back. */
+static void leave_after(struct cpu *cpu, const struct insn *i)
+{
+    struct insn *next = (struct insn *)(uintptr_t)(i + 1);
+    if (LIKELY(cpu->budget >= 0) || cpu->stopper)
+        return;
+    cpu->stopper = next;
+    cpu->stopper_blk = cpu->blk;
+    cpu->stopped_fn = (void (*)(void))next->fn;
+    next->fn = interp_leave_dead;
+}
+
 COLD bool interp_load_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size)
 {
     cpu->cur = i;
-    return mem_read(cpu, i->seg, ea, size, &cpu->temp);
+    if (!mem_read(cpu, i->seg, ea, size, &cpu->temp))
+        return false;
+    leave_after(cpu, i);
+    return true;
 }
 
 COLD bool interp_modify_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size)
@@ -26,7 +43,10 @@ COLD bool interp_store_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, 
                             unsigned size)
 {
     cpu->cur = i;
-    return mem_write(cpu, i->seg, ea, size, v);
+    if (!mem_write(cpu, i->seg, ea, size, v))
+        return false;
+    leave_after(cpu, i);
+    return true;
 }
 
 COLD bool interp_push_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, uint64_t v,
@@ -135,6 +155,7 @@ static HANDLER(call_op)
     cpu->cur = i;
     if (UNLIKELY(!insn_row(i)->fn(cpu, i)))
         return interp_fault(cpu, i);
+    leave_after(cpu, i);
     DISPATCH(i + 1);
 }
 
@@ -187,6 +208,7 @@ static HANDLER(call_simd)
     cpu->cur = i;
     if (UNLIKELY(!simd_allowed(cpu, i)) || UNLIKELY(!insn_row(i)->fn(cpu, i)))
         return interp_fault(cpu, i);
+    leave_after(cpu, i);
     DISPATCH(i + 1);
 }
 
@@ -315,6 +337,11 @@ static void execute(struct cpu *cpu, struct block *b)
 #else
     i->fn(cpu, i);
 #endif
+    if (UNLIKELY(cpu->stopper != NULL)) {
+        if (!cpu->stopper_blk->dead)
+            cpu->stopper->fn = (insn_fn)cpu->stopped_fn;
+        cpu->stopper = NULL;
+    }
     cpu->blk = NULL;
 }
 
