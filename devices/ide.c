@@ -447,7 +447,7 @@ static void block_over(struct ide_drive *d)
 {
     if (d->xfer == IDE_X_PACKET) {
         ide_after(d, IDE_OP_PACKET, NS_COMMAND);
-    } else if (d->cfg.kind == IDE_DISK && d->pos == d->len && !d->left &&
+    } else if (d->command != 0xa0 && d->pos == d->len && !d->left &&
                (d->xfer == IDE_X_READ || d->xfer == IDE_X_BUF_IN)) {
         /* The last block in ends the command without an interrupt (ATA/ATAPI-6, 9.5). */
         d->xfer = IDE_X_NONE;
