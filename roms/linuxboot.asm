@@ -8,6 +8,7 @@
 %include "option_rom.inc"
 
 FW_SETUP_ADDR   equ 0x16
+FW_CMDLINE_ADDR equ 0x13
 
 boot:
         cld
@@ -25,6 +26,13 @@ boot:
 
         mov ax, FW_SETUP_ADDR
         call fw_read_u32
+        mov ebx, eax
+        mov ax, FW_CMDLINE_ADDR ; the stack ends below it, and the header's heap below that
+        call fw_read_u32
+        sub eax, ebx
+        sub eax, 16
+        mov cx, ax
+        mov eax, ebx
         shr eax, 4
         cli
         mov ds, ax
@@ -32,7 +40,7 @@ boot:
         mov fs, ax
         mov gs, ax
         mov ss, ax
-        mov sp, 0xfff0          ; the header's heap end lies below
+        mov sp, cx
         add ax, 0x20
         push ax
         push word 0
