@@ -1,7 +1,7 @@
 /* The terminal and the signals: see terminal.h.
  *
- * Signal handlers have no argument to carry state in, so this file has the program's only mutable
- * globals. The handlers call only what signal-safety(7) allows, and tnm_stop, which is made for it.
+ * Signal handlers have no argument to carry state in, hence the globals. The handlers call
+ * only what signal-safety(7) allows, and tnm_stop, which is made for it.
  */
 #include "frontend/terminal.h"
 

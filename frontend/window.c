@@ -411,6 +411,18 @@ static bool take_frame(struct window *w)
     return fresh;
 }
 
+/* libX11 calls exit when its server goes away. Nobody may then wait for, or tear down, what the
+ * machine's thread still uses; exit handlers have no argument, hence the global. */
+static volatile bool thread_running;
+
+static void leave_at_once(void)
+{
+    if (thread_running) {
+        terminal_restore();
+        _exit(STATUS_FAILED);
+    }
+}
+
 /* ---- the main thread --------------------------------------------------------------------------- */
 
 static void on_window_event(struct window *w, const SDL_WindowEvent *e)
@@ -538,8 +550,11 @@ static int run_in_window(struct window *w)
     SDL_Thread *thread = SDL_CreateThread(machine_thread, "machine", w);
     if (!thread)
         return sdl_failed();
+    atexit(leave_at_once);
+    thread_running = true;
     event_loop(w);
     SDL_WaitThread(thread, NULL);
+    thread_running = false;
     return w->session.status;
 }
 
