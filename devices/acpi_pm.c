@@ -1,5 +1,5 @@
-/* The PIIX4's power management function. See acpi_pm.h. Data sheet: Intel 82371AB, order number 290562,
- * chapters 7 (function 3) and 11; ACPI specification 4.8.
+/* The PIIX4's power management function. See acpi_pm.h. Data sheet: Intel 82371AB, order number
+ * 290562, chapters 7 (function 3) and 11; ACPI specification 4.8.
  *
  * Invariants: the SCI is asserted exactly when SCI_EN is set and an enabled PM1 or GPE0 status bit
  * is; the timer event is scheduled exactly when the timer's interrupt is enabled and not yet

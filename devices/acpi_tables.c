@@ -220,8 +220,8 @@ static void add_fadt(struct builder *b, uint32_t facs, uint32_t dsdt)
     table_end(b, at, true);
 }
 
-/* Objects that the DSDT asks for. A Name with an integer is the same few bytes for each: NameOp, the
- * name, DWordPrefix or QWordPrefix, the value (20.2). */
+/* Objects that the DSDT asks for. A Name with an integer is the same few bytes for each: NameOp,
+ * the name, DWordPrefix or QWordPrefix, the value (20.2). */
 static void aml_name(struct builder *b, const char *name, uint64_t value, unsigned size)
 {
     put(b, 0x08, 1);

@@ -94,7 +94,8 @@ static bool apic_bus_init(struct device *dev, struct error *err)
     if (bus->cfg.cpus < 1 || bus->cfg.cpus > APIC_MAX_CPUS)
         return error_set(err, ERR_INVALID, "%u CPUs: 1 to %d are possible", bus->cfg.cpus,
                          APIC_MAX_CPUS);
-    physmap_add_io(dev->board->mem, &bus->region, "lapic", LAPIC_BASE, PAGE_SIZE, &page_ops, bus, 3);
+    physmap_add_io(dev->board->mem, &bus->region, "lapic", LAPIC_BASE, PAGE_SIZE, &page_ops, bus,
+                   3);
     return true;
 }
 

@@ -1,6 +1,6 @@
 /* What connects local APICs, the I/O APIC and message-signalled interrupts: one message form, and
- * who it is for. Intel SDM vol. 3, 11.6 and 11.11. Also the memory page FEE00000h, where each CPU sees
- * its own local APIC.
+ * who it is for. Intel SDM vol. 3, 11.6 and 11.11. Also the memory page FEE00000h, where each CPU
+ * sees its own local APIC.
  */
 #ifndef DEVICES_APIC_BUS_H
 #define DEVICES_APIC_BUS_H

@@ -75,8 +75,8 @@ bool fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_
 bool fw_cfg_add_ref(struct fw_cfg *f, uint16_t key, const void *data, size_t len);
 bool fw_cfg_add_file_ref(struct fw_cfg *f, const char *name, const void *data, size_t len);
 
-/* What every PC has: CPU counts, NUMA, boot menu, e820, bootorder (NULL: none; lines of OpenFirmware
- * paths), sleep states. ram_above_4g starts at 4 GiB. */
+/* What every PC has: CPU counts, NUMA, boot menu, e820, bootorder (NULL: none; lines of
+ * OpenFirmware paths), sleep states. ram_above_4g starts at 4 GiB. */
 struct fw_cfg_pc {
     unsigned cpus;
     uint64_t ram_below_4g, ram_above_4g;

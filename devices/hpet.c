@@ -2,11 +2,12 @@
  *
  * Invariants: the main counter is `counter` plus the ticks since counter_at while the block is
  * enabled, and stands at `counter` otherwise; a timer's event is scheduled exactly when the block
- * is enabled and its comparator will be met.
+ * and the timer's interrupt are enabled and its comparator will be met.
  *
- * Known inaccuracies: no FSB (MSI) delivery; periodic interrupts come at most every 10 us;
- * a comparator that was passed before it was written is met only after the counter wraps, as the
- * specification says and some emulators do not.
+ * Known inaccuracies: no FSB (MSI) delivery; the comparator of a periodic timer whose interrupt is
+ * disabled reads as it stood then, and catches up when it is enabled again; periodic interrupts
+ * come at most every 10 us; a comparator that was passed before it was written is met only after
+ * the counter wraps, as the specification says and some emulators do not.
  */
 #include "devices/hpet.h"
 
@@ -72,7 +73,7 @@ static void timer_drive(struct hpet *h, struct hpet_timer *t, bool level)
 /* Schedules the next match. met: the counter's present value has been served already. */
 static void timer_arm(struct hpet *h, struct hpet_timer *t, bool met)
 {
-    if (!(h->config & CONFIG_ENABLE)) {
+    if (!(h->config & CONFIG_ENABLE) || !(t->config & T_ENABLE)) {
         event_cancel(&t->event);
         return;
     }
@@ -93,27 +94,32 @@ static void timer_arm(struct hpet *h, struct hpet_timer *t, bool met)
     event_at(&t->event, h->counter_at + ticks_to_ns(ticks, HPET_HZ));
 }
 
+/* Moves a periodic comparator that was met past the counter. */
+static void timer_advance(struct hpet *h, struct hpet_timer *t)
+{
+    uint64_t late = counter_now(h) - t->comparator;
+    bool narrow = t->config & T_32BIT;
+    if (narrow)
+        late = (uint32_t)late;
+    bool ahead = narrow ? late >> 31 : late >> 63;
+    if (!(t->config & T_PERIODIC) || !t->period || ahead)
+        return;
+    t->comparator += (late / t->period + 1) * t->period;
+    if (narrow)
+        t->comparator = (uint32_t)t->comparator;
+}
+
 static void timer_matched(void *opaque)
 {
     struct hpet_timer *t = opaque;
     struct hpet *h = t->hpet;
-    if (t->config & T_PERIODIC) {
-        uint64_t now = counter_now(h);
-        bool narrow = t->config & T_32BIT;
-        uint64_t late = narrow ? (uint32_t)(now - t->comparator) : now - t->comparator;
-        if (t->period)
-            t->comparator += (late / t->period + 1) * t->period;
-        if (narrow)
-            t->comparator = (uint32_t)t->comparator;
-    }
-    if (t->config & T_ENABLE) {
-        const struct irq_line *line = timer_line(h, t);
-        if (t->config & T_LEVEL) {
-            h->status |= BIT64(t->n);
-            timer_drive(h, t, true);
-        } else if (line) {
-            irq_pulse(line);
-        }
+    const struct irq_line *line = timer_line(h, t);
+    timer_advance(h, t);
+    if (t->config & T_LEVEL) {
+        h->status |= BIT64(t->n);
+        timer_drive(h, t, true);
+    } else if (line) {
+        irq_pulse(line);
     }
     timer_arm(h, t, true);
 }
@@ -168,8 +174,11 @@ static void status_write(struct hpet *h, uint64_t v)
 
 static void timer_config_write(struct hpet *h, struct hpet_timer *t, uint64_t v)
 {
+    bool was_on = t->config & T_ENABLE;
     timer_drive(h, t, false); /* from the line it may be about to leave */
     t->config = v & T_WRITABLE;
+    if (!was_on)
+        timer_advance(h, t);
     if (t->config & T_32BIT) {
         t->comparator = (uint32_t)t->comparator;
         t->period = (uint32_t)t->period;
@@ -284,8 +293,8 @@ static void hpet_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     if (size == 4) {
         unsigned low = offset & 4 ? 32 : 0;
         uint64_t old = reg_read(h, reg);
-        bool comparator = reg >= REG_TIMER0 && (reg - REG_TIMER0) % TIMER_STRIDE == TIMER_COMPARATOR;
-        if (comparator && reg < REG_TIMER0 + HPET_TIMERS * TIMER_STRIDE) {
+        bool timer = reg >= REG_TIMER0 && reg < REG_TIMER0 + HPET_TIMERS * TIMER_STRIDE;
+        if (timer && (reg - REG_TIMER0) % TIMER_STRIDE == TIMER_COMPARATOR) {
             /* In periodic mode the other half must come from what is being set. */
             const struct hpet_timer *t = &h->timer[(reg - REG_TIMER0) / TIMER_STRIDE];
             if ((t->config & T_PERIODIC) && !(t->config & T_SET_VALUE))

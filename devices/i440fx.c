@@ -1,8 +1,8 @@
 /* The 82441FX host bridge. See i440fx.h.
  *
- * Each of the thirteen PAM segments (data sheet 3.2.18) is a region at priority 3 that hides main RAM
- * except when both reads and writes of the segment go to RAM; then the region is off and the RAM
- * under it shows. What is not RAM is the system ROM at E0000h to FFFFFh and empty bus below.
+ * Each of the thirteen PAM segments (data sheet 3.2.18) is a region at priority 3 that hides main
+ * RAM except when both reads and writes of the segment go to RAM; then the region is off and the
+ * RAM under it shows. What is not RAM is the system ROM at E0000h to FFFFFh and empty bus below.
  *
  * Known inaccuracies: DRAM timing and row boundary registers are storage; SMRAM works by D_OPEN
  * only, as there is no system management mode; no MDA or memory hole (FDHC); PAM cache-enable bits

@@ -1,5 +1,5 @@
-/* The 82441FX host bridge (8086:1237, "PMC"): the root of the PCI bus, and which of ROM, PCI and RAM
- * stands at A0000h to FFFFFh. Device 0, function 0.
+/* The 82441FX host bridge (8086:1237, "PMC"): the root of the PCI bus, and which of ROM, PCI and
+ * RAM stands at A0000h to FFFFFh. Device 0, function 0.
  *
  * The board maps main RAM itself at priority 0; this device lays regions over it. Data sheet: Intel
  * 82441FX, order number 290549.

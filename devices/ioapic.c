@@ -1,5 +1,5 @@
-/* The 82093AA I/O APIC. See ioapic.h. Data sheet: Intel order number 290566; version 20h adds the EOI
- * register at offset 40h.
+/* The 82093AA I/O APIC. See ioapic.h. Data sheet: Intel order number 290566; version 20h adds the
+ * EOI register at offset 40h.
  *
  * Lines carry assertion, not voltage: a PCI interrupt that is active low on a real board is level 1
  * here. So the polarity bit is stored and otherwise ignored.

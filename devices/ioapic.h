@@ -1,5 +1,5 @@
-/* The 82093AA I/O APIC at FEC00000h: 24 pins, each with a redirection entry. ISA interrupt 0 is wired
- * to pin 2 (the board does that), PCI's four lines to pins 16 to 19.
+/* The 82093AA I/O APIC at FEC00000h: 24 pins, each with a redirection entry. ISA interrupt 0 is
+ * wired to pin 2 (the board does that), PCI's four lines to pins 16 to 19.
  */
 #ifndef DEVICES_IOAPIC_H
 #define DEVICES_IOAPIC_H

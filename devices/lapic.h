@@ -1,5 +1,5 @@
-/* The local APIC of one CPU: xAPIC registers in memory and x2APIC registers as MSRs (Intel SDM vol. 3,
- * chapter 11). The CPU hears through the callbacks of struct lapic_cfg and asks with
+/* The local APIC of one CPU: xAPIC registers in memory and x2APIC registers as MSRs (Intel SDM vol.
+ * 3, chapter 11). The CPU hears through the callbacks of struct lapic_cfg and asks with
  * lapic_get_interrupt when it can take an interrupt.
  */
 #ifndef DEVICES_LAPIC_H
@@ -22,7 +22,7 @@ struct lapic_cfg {
     void (*init)(void *opaque);
     void (*sipi)(void *opaque, uint8_t vector);
     int (*pic_ack)(void *opaque); /* the 8259's INTA cycle: returns its vector */
-    /* Virtual time at which the CPU's time-stamp counter reaches tsc; NULL: TSC is the time in ns. */
+    /* Virtual time at which the CPU's time-stamp counter reaches tsc; NULL: they are equal. */
     uint64_t (*tsc_to_ns)(void *opaque, uint64_t tsc);
 };
 
@@ -64,16 +64,16 @@ void lapic_tsc_changed(struct lapic *l); /* the CPU's TSC was written: deadlines
 uint8_t lapic_get_cr8(const struct lapic *l);
 void lapic_set_cr8(struct lapic *l, uint8_t v);
 
-/* Pins: irq_line functions with the lapic as opaque; n 0: LINT0 (the 8259's INTR), 1: LINT1 (NMI). */
+/* Pins: an irq_line function with the lapic as opaque; n 0: LINT0 (the 8259's INTR), 1: LINT1. */
 void lapic_set_lint(void *lapic, int n, int level);
 
-/* The register page, offset 0 to FFFh, size 4 (others as the SDM warns: undefined, here ignored). */
+/* The register page, offset 0 to FF0h. */
 uint32_t lapic_mmio_read(struct lapic *l, unsigned offset);
 void lapic_mmio_write(struct lapic *l, unsigned offset, uint32_t v);
 
 /* For apic_bus. */
 bool lapic_accepts(const struct lapic *l, const struct apic_msg *m);
 void lapic_deliver(struct lapic *l, const struct apic_msg *m);
-unsigned lapic_priority(const struct lapic *l); /* processor priority, for lowest-priority delivery */
+unsigned lapic_priority(const struct lapic *l); /* the processor priority register */
 
 #endif

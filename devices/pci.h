@@ -1,12 +1,13 @@
 /* PCI: one bus, its configuration mechanism #1 (ports CF8h and CFCh), and what every function on it
  * needs: 256 bytes of configuration space with write masks, base address registers that come and go
- * in the port and memory spaces, the interrupt pin, MSI and MSI-X (PCI Local Bus Specification 3.0).
+ * in the port and memory spaces, the interrupt pin, MSI and MSI-X. PCI Local Bus Specification 3.0.
  *
- * A PCI device's struct has `struct pci_device pci` next to its `struct device dev`, and its vmstate
- * table has VM_STRUCT(struct x, pci, &vm_pci_device). Its init does
+ * A PCI device's struct has `struct pci_device pci` next to its `struct device dev`, and its
+ * vmstate table has VM_STRUCT(struct x, pci, &vm_pci_device). Its init does
  *
- *     pci_register(x->cfg.bus, &x->pci, &x->dev, x->cfg.devfn, &(struct pci_ident){
- *         .vendor = 0x8086, .device = 0x7010, .class_code = 0x010180, .int_pin = 1 });
+ *     if (!pci_register(x->cfg.bus, &x->pci, &x->dev, x->cfg.devfn, &(struct pci_ident){
+ *             .vendor = 0x8086, .device = 0x7010, .class_code = 0x010180, .int_pin = 1 }, err))
+ *         return false;
  *     pci_add_bar_io(&x->pci, 4, 16, &x_bmdma_ops, x);
  *
  * its reset calls pci_reset (then writes registers of its own), its fini pci_unregister.
@@ -115,8 +116,8 @@ struct pci_bus {
     uint8_t pirq_count[PCI_PIRQS];
     struct board_if *board;
     struct pci_device *fn[256];
-    /* Wiring of a slot's pins (0 to 3 for INTA# to INTD#) to the bus's four interrupt lines, and who
-     * hears when one of those lines changes. */
+    /* Wiring of a slot's pins (0 to 3 for INTA# to INTD#) to the bus's four interrupt lines, and
+     * who hears when one of those lines changes. */
     unsigned (*map_pin)(unsigned slot, unsigned pin);
     void (*set_pirq)(void *opaque, unsigned pirq, int level);
     void *pirq_opaque;
@@ -171,8 +172,8 @@ void pci_add_msi(struct pci_device *d);
 bool pci_msi_enabled(const struct pci_device *d);
 bool pci_msi_notify(struct pci_device *d);
 
-/* MSI-X: table at offset 0 of a BAR of its own, pending bits at 800h. The owner embeds the struct and
- * declares it with VM_STRUCT(struct x, msix, &vm_pci_msix). */
+/* MSI-X: table at offset 0 of a BAR of its own, pending bits at 800h. The owner embeds the struct
+ * and declares it with VM_STRUCT(struct x, msix, &vm_pci_msix). */
 struct pci_msix {
     uint8_t table[PCI_MSIX_MAX * 16];
     uint64_t pending;

@@ -3,10 +3,10 @@
  * Invariant: isa_level bit n is set exactly when some PIRQ that is routed to ISA interrupt n is
  * asserted, and cfg.isa[n] was last told so.
  *
- * Known inaccuracies: each PIRQ also drives an I/O APIC pin of its own whatever its routing register
- * says, as later chipsets do, so that the interrupts of ACPI's APIC mode are not shared with ISA
- * ones; X-bus decode, MBIRQ, DMA aliasing and APIC base registers are storage; NMI status and
- * SERR# are not connected.
+ * Known inaccuracies: each PIRQ also drives an I/O APIC pin of its own whatever its routing
+ * register says, as later chipsets do, so that the interrupts of ACPI's APIC mode are not shared
+ * with ISA ones; X-bus decode, MBIRQ, DMA aliasing and APIC base registers are storage; NMI status
+ * and SERR# are not connected.
  */
 #include "devices/piix.h"
 

@@ -1,4 +1,5 @@
-/* SMBIOS tables. See smbios.h; structures are from the SMBIOS reference specification 2.8, chapter 7.
+/* SMBIOS tables. See smbios.h; structures are from the SMBIOS reference specification 2.8, chapter
+ * 7.
  *
  * Each structure is a formatted part and its strings; the builder counts strings as they are used,
  * so that the numbers in the formatted part cannot be wrong. SeaBIOS fills in the entry point's

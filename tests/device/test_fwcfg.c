@@ -1,5 +1,5 @@
-/* fw_cfg through its ports and by DMA, and the ACPI and SMBIOS tables as firmware would install them:
- * the loader script is executed here as SeaBIOS does. */
+/* fw_cfg through its ports and by DMA, and the ACPI and SMBIOS tables as firmware would install
+ * them: the loader script is executed here as SeaBIOS does. */
 #include "devices/acpi_tables.h"
 #include "devices/fw_cfg.h"
 #include "devices/smbios.h"

@@ -85,8 +85,8 @@ static struct card *add_card(struct board *t, unsigned slot)
     return c;
 }
 
-/* Host bridge, ISA bridge with ISA interrupts on lines 0 to 15 and I/O APIC pins on 16 to 19, and two
- * cards whose INTA# share a PIRQ. */
+/* Host bridge, ISA bridge with ISA interrupts on lines 0 to 15 and I/O APIC pins on 16 to 19, and
+ * two cards whose INTA# share a PIRQ. */
 static void setup(struct board *t)
 {
     memset(t, 0, sizeof(*t));
