@@ -287,7 +287,6 @@ static bool write_sector(struct fdc *f, uint64_t offset, const uint8_t *buf)
  * that was the last of the track (with MT: of the cylinder). */
 static bool next_sector(struct fdc *f)
 {
-    struct fdc_unit *u = cmd_unit(f);
     unsigned step = is_scan(f) && f->cmd[8] == 2 ? 2 : 1;
     bool mt = (f->cmd[0] & CMD_MT) && command(f) != C_READ_TRACK;
 
@@ -296,13 +295,9 @@ static bool next_sector(struct fdc *f)
         return true;
     }
     f->x_sector = 1;
-    if (!mt) {
-        f->x_cyl++;
-        return false;
-    }
-    f->x_head ^= 1;
-    u->head = f->x_head;
-    if (f->x_head)
+    if (mt)
+        f->x_head ^= 1;
+    if (mt && f->x_head)
         return true;
     f->x_cyl++;
     return false;
@@ -320,13 +315,16 @@ static void advance(struct fdc *f)
     }
     if (command(f) == C_VERIFY && (f->cmd[1] & CMD_EC) && --f->x_left == 0)
         f->x_tc = true;
-    if (f->x_tc || st2)
+    if (f->x_tc || st2) {
         finish(f, 0, 0, st2);
-    else if (!more)
-        finish(f, command(f) == C_VERIFY && !(f->cmd[1] & CMD_EC) ? 0 : ST0_ABNORMAL,
-               command(f) == C_VERIFY && !(f->cmd[1] & CMD_EC) ? 0 : ST1_EN, 0);
-    else
+    } else if (more) {
+        cmd_unit(f)->head = f->x_head;
         busy(f, SECTOR_NS);
+    } else if (command(f) == C_VERIFY && !(f->cmd[1] & CMD_EC)) {
+        finish(f, 0, 0, 0);
+    } else {
+        finish(f, ST0_ABNORMAL, ST1_EN, 0);
+    }
 }
 
 static void compare(struct fdc *f, uint64_t offset)
