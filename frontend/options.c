@@ -431,7 +431,7 @@ struct option_def {
 };
 
 static const struct option_def run_options[] = {
-    {"memory", "SIZE", opt_memory, "guest memory, as 64M or 2G (default 256M)"},
+    {"memory", "SIZE", opt_memory, "guest memory, as 64M or 2G (default 512M)"},
     {"cpus", "N", opt_cpus, "number of processors, 1 to 8 (default 1)"},
     {"cpu", "MODEL", opt_cpu, "processor model (default max)"},
     {"disk", "FILE[,PROP=VALUE]...", opt_disk,
