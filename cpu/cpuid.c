@@ -4,6 +4,7 @@
  * run at 1 GHz.
  */
 #include "cpu/sys.h"
+#include "cpu/xsave.h"
 
 enum { EAX, EBX, ECX, EDX };
 #define TSC_HZ 1000000000u
@@ -113,23 +114,26 @@ static void leaf_topology(const struct cpu *cpu, uint32_t subleaf, uint32_t out[
     }
 }
 
-/* XSAVE: the legacy area and header take 576 bytes, the upper halves of YMM 256 more. */
 static void leaf_xsave(const struct cpu *cpu, uint32_t subleaf, uint32_t out[4])
 {
-    bool avx = cpu_has(cpu, F_AVX);
+    uint64_t all = xsave_supported(cpu);
+    unsigned size, offset;
+    bool aligned;
 
-    if (!cpu_has(cpu, F_XSAVE))
+    if (!all)
         return;
     if (subleaf == 0) {
-        out[EAX] = avx ? 7 : 3;
-        out[EBX] = cpu->xcr0 & 4 ? 832 : 576;
-        out[ECX] = avx ? 832 : 576;
+        out[EAX] = (uint32_t)all;
+        out[EBX] = xsave_area_size(cpu->xcr0, false);
+        out[ECX] = xsave_area_size(all, false);
     } else if (subleaf == 1) {
         out[EAX] = (cpu_has(cpu, F_XSAVEOPT) ? 1 : 0) | (cpu_has(cpu, F_XSAVEC) ? 2 : 0);
-        out[EBX] = cpu->xcr0 & 4 ? 832 : 576;
-    } else if (subleaf == 2 && avx) {
-        out[EAX] = 256;
-        out[EBX] = 576;
+        out[EBX] = xsave_area_size(cpu->xcr0, true);
+    } else if (subleaf < 63 && (all >> subleaf & 1) &&
+               xsave_component(subleaf, &size, &offset, &aligned)) {
+        out[EAX] = size;
+        out[EBX] = offset;
+        out[ECX] = aligned ? 2 : 0;
     }
 }
 

@@ -402,12 +402,7 @@ static bool ret_far(struct cpu *cpu, unsigned size, unsigned bytes)
         return false;
     load_cs(cpu, &t, t.sel & 3);
     load_ss(cpu, (uint16_t)vals[1], &ss, null_ss);
-    load_sp(cpu, vals[0]);
-    if (cpu->mode & MODE_CODE64 || !(cpu->seg[SEG_SS].ar & AR_DB))
-        reg_set(cpu, REG_SP, cpu->r[REG_SP] + bytes,
-                cpu_long(cpu) && (t.d.ar & AR_L) ? 8 : cpu->seg[SEG_SS].ar & AR_DB ? 4 : 2);
-    else
-        reg_set(cpu, REG_SP, cpu->r[REG_SP] + bytes, 4);
+    load_sp(cpu, vals[0] + bytes);
     seg_drop_inner(cpu);
     cpu_update_mode(cpu);
     return true;

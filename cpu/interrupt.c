@@ -444,7 +444,7 @@ bool cpu_can_wake(const struct cpu *cpu)
     case CPU_WAIT_SIPI:
         return pending & (CPU_SIPI | CPU_INIT);
     case CPU_SHUTDOWN:
-        return pending & (CPU_INIT | CPU_NMI);
+        return pending & CPU_INIT; /* the board has been told, and resets */
     default: /* HLT, MWAIT */
         if (cpu->pending_dr6 || (pending & (CPU_INIT | (cpu->nmi_blocked ? 0 : CPU_NMI))))
             return true;
