@@ -10,7 +10,8 @@
 
 #define VEC_INLINE static inline __attribute__((always_inline))
 
-/* Any MMX instruction but EMMS marks all x87 registers valid and clears TOP (SDM vol. 1, 9.5). */
+/* Any MMX instruction clears TOP and, but for EMMS, marks all x87 registers valid (SDM vol. 1,
+ * 9.5). */
 static inline void mmx_begin(struct cpu *cpu)
 {
     cpu->fpu.top = 0;

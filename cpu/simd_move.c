@@ -224,6 +224,7 @@ bool op_movdq2q(struct cpu *cpu, const struct insn *i)
 
 bool op_emms(struct cpu *cpu, const struct insn *i)
 {
+    cpu->fpu.top = 0; /* as after any MMX instruction: processors do, the manual is silent */
     cpu->fpu.tags = 0;
     return true;
 }
