@@ -25,7 +25,7 @@ static bool code_bits_ok(const struct cpu *cpu, uint32_t ar)
     return !cpu_long(cpu) || (ar & (AR_L | AR_DB)) != (AR_L | AR_DB);
 }
 
-/* ---- real and virtual-8086 mode ---------------------------------------------------------------- */
+/* ---- real and virtual-8086 mode ------------------------------------------------------------- */
 
 static bool far_real(struct cpu *cpu, uint16_t sel, uint64_t ip, unsigned size, bool call)
 {
@@ -48,7 +48,7 @@ static bool far_real(struct cpu *cpu, uint16_t sel, uint64_t ip, unsigned size, 
     return true;
 }
 
-/* ---- tasks ------------------------------------------------------------------------------------- */
+/* ---- tasks ---------------------------------------------------------------------------------- */
 
 /* A switch from an instruction. Faults after the switch have the new task's RIP, which a false
  * return would undo, so they are taken here. */
@@ -81,7 +81,7 @@ static bool far_task_gate(struct cpu *cpu, const struct descriptor *gate, bool c
     return switch_from_insn(cpu, sel, &d, call ? TASK_CALL : TASK_JMP);
 }
 
-/* ---- call gates -------------------------------------------------------------------------------- */
+/* ---- call gates ----------------------------------------------------------------------------- */
 
 /* A call through a gate to an inner level: a new stack, the old one's top words copied to it. */
 static bool call_inner(struct cpu *cpu, const struct target *t, unsigned size, unsigned params)
@@ -199,7 +199,7 @@ static bool far_call_gate(struct cpu *cpu, uint16_t gate_sel, struct descriptor 
     return far_same_level(cpu, &t, size, call, wide);
 }
 
-/* ---- JMP and CALL ------------------------------------------------------------------------------ */
+/* ---- JMP and CALL --------------------------------------------------------------------------- */
 
 static bool far_system(struct cpu *cpu, uint16_t sel, struct descriptor *d, bool call)
 {
@@ -298,7 +298,7 @@ bool op_call_far_mem(struct cpu *cpu, const struct insn *i)
     return far_operand(cpu, i, &sel, &ip) && far_transfer(cpu, sel, ip, i->size, true);
 }
 
-/* ---- RET and IRET ------------------------------------------------------------------------------ */
+/* ---- RET and IRET --------------------------------------------------------------------------- */
 
 /* Checks of a code segment returned to. */
 static bool return_code(struct cpu *cpu, struct target *t)
@@ -585,7 +585,7 @@ bool op_iret(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- INT --------------------------------------------------------------------------------------- */
+/* ---- INT ------------------------------------------------------------------------------------ */
 
 /* A delivery that fails leaves the fault to the run loop: it is one of this instruction, and not
  * a double fault (SDM vol. 3, table 6-5 is about exceptions). */

@@ -25,7 +25,7 @@ bool cpu_raise_code(struct cpu *cpu, enum exception vector, uint32_t error)
     return false;
 }
 
-/* ---- real mode, and INT n redirected in virtual-8086 mode -------------------------------------- */
+/* ---- real mode, and INT n redirected in virtual-8086 mode ----------------------------------- */
 
 static bool deliver_real(struct cpu *cpu, unsigned vector, uint32_t ext)
 {
@@ -110,7 +110,7 @@ static bool v86_int_n(struct cpu *cpu, unsigned vector, bool *done)
     return true;
 }
 
-/* ---- protected mode ---------------------------------------------------------------------------- */
+/* ---- protected mode ------------------------------------------------------------------------- */
 
 struct gate {
     uint64_t offset;
@@ -332,7 +332,7 @@ bool cpu_deliver(struct cpu *cpu, unsigned vector, enum int_kind kind, bool has_
     return deliver(cpu, vector, kind, has_error, error, false);
 }
 
-/* ---- exceptions -------------------------------------------------------------------------------- */
+/* ---- exceptions ----------------------------------------------------------------------------- */
 
 /* SDM vol. 3, tables 6-4 and 6-5. */
 enum exc_class { EXC_BENIGN, EXC_CONTRIBUTORY, EXC_PAGE, EXC_DOUBLE };
@@ -415,7 +415,7 @@ void cpu_take_exception(struct cpu *cpu)
                   !trap && vector != EXC_DB);
 }
 
-/* ---- between instructions ---------------------------------------------------------------------- */
+/* ---- between instructions ------------------------------------------------------------------- */
 
 static bool take(struct cpu *cpu, uint32_t what)
 {

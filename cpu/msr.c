@@ -1,7 +1,7 @@
 /* Model-specific registers: RDMSR, WRMSR and what they reach (SDM vol. 4).
  *
- * An MSR that the model's features do not bring is not there: #GP(0). Those of the local APIC and of
- * the TSC deadline belong to a device and are passed on.
+ * An MSR that the model's features do not bring is not there: #GP(0). Those of the local APIC and
+ * of the TSC deadline belong to a device and are passed on.
  */
 #include "cpu/sys.h"
 
@@ -32,8 +32,8 @@ enum {
 
 /* What this CPU is not vulnerable to: all of it, as nothing here speculates. With these, Linux has
  * no mitigation to apply but setting IBRS once. RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO,
- * MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO,
- * ITS_NO. */
+ * MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO,
+ * RFDS_NO, ITS_NO. */
 #define ARCH_CAPABILITIES                                                                          \
     (BIT64(0) | BIT64(1) | BIT64(3) | BIT64(4) | BIT64(5) | BIT64(6) | BIT64(8) | BIT64(13) |      \
      BIT64(14) | BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(62))
@@ -334,8 +334,10 @@ bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v)
     case MSR_BIOS_SIGN_ID: /* software clears it before CPUID fills in the revision */
         return cpu_has(cpu, F_CMOV);
     case MSR_SYSENTER_CS:
+        if (!cpu_has(cpu, F_SEP))
+            return false;
         cpu->sysenter_cs = (uint32_t)v;
-        return cpu_has(cpu, F_SEP);
+        return true;
     case MSR_SYSENTER_ESP:
         if (!cpu_has(cpu, F_SEP) || !lin_canonical(v))
             return false;

@@ -64,7 +64,7 @@ static inline unsigned cpu_index_of_cpl(const struct cpu *cpu, unsigned cpl)
     return cpl == 3 ? (unsigned)MMU_USER : cpu_index_implicit(cpu);
 }
 
-/* ---- mem.c ----------------------------------------------------------------------------------- */
+/* ---- mem.c ---------------------------------------------------------------------------------- */
 
 /* Linear accesses with the rights of table `index`; faults are recorded as #PF or, for `seg`, as
  * #GP(0) or #SS(0). */
@@ -96,7 +96,7 @@ static inline uint64_t stack_new_sp(const struct cpu *cpu, const struct stack *s
     return (cpu->r[REG_SP] & ~s->mask) | (s->sp & s->mask);
 }
 
-/* ---- seg.c ----------------------------------------------------------------------------------- */
+/* ---- seg.c ---------------------------------------------------------------------------------- */
 
 enum desc_status { DESC_OK, DESC_BEYOND, DESC_FAULT };
 /* Reads the descriptor of a non-null selector. DESC_BEYOND: outside its table, nothing recorded.
@@ -132,7 +132,7 @@ void seg_drop_inner(struct cpu *cpu);
 /* Offset `ip` in code segment d: canonical or within the limit; else #GP(ext). */
 bool code_target_ok(struct cpu *cpu, const struct descriptor *d, uint64_t ip, uint32_t ext);
 
-/* ---- task.c ---------------------------------------------------------------------------------- */
+/* ---- task.c --------------------------------------------------------------------------------- */
 
 enum task_reason { TASK_JMP, TASK_CALL, TASK_IRET, TASK_INT };
 /* Switches to the task of `sel`, whose descriptor has been read and is a TSS of the right kind
@@ -147,7 +147,7 @@ bool task_stack64(struct cpu *cpu, unsigned cpl, unsigned ist, uint32_t ext, uin
 /* Whether the I/O permission map allows the ports; #GP(0) if not. */
 bool task_io_allowed(struct cpu *cpu, uint16_t port, unsigned size);
 
-/* ---- interrupt.c, sysregs.c, msr.c, cpuid.c, models.c ------------------------------------------ */
+/* ---- interrupt.c, sysregs.c, msr.c, cpuid.c, models.c ----------------------------------------- */
 
 /* EFLAGS bits that exist in this model. */
 uint64_t cpu_flags_exist(const struct cpu *cpu);

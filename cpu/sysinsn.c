@@ -10,7 +10,7 @@ static bool umip_ok(struct cpu *cpu)
     return !((cpu->cr4 & CR4_UMIP) && cpu->cpl) || cpu_gp0(cpu);
 }
 
-/* ---- GDTR, IDTR, LDTR, TR ---------------------------------------------------------------------- */
+/* ---- GDTR, IDTR, LDTR, TR ------------------------------------------------------------------- */
 
 static bool load_desctab(struct cpu *cpu, const struct insn *i, struct desctab *t)
 {
@@ -131,7 +131,7 @@ bool op_str(struct cpu *cpu, const struct insn *i)
            insn_write_E(cpu, i, insn_is_mem(i) ? 2 : i->size, cpu->seg[SEG_TSS].sel);
 }
 
-/* ---- looking at descriptors -------------------------------------------------------------------- */
+/* ---- looking at descriptors ----------------------------------------------------------------- */
 
 /* *ok: the selector names a descriptor this privilege may see. False: #PF on the table. */
 static bool visible_desc(struct cpu *cpu, uint16_t sel, struct descriptor *d, bool *ok)
@@ -226,7 +226,7 @@ bool op_arpl(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- fast system calls ------------------------------------------------------------------------- */
+/* ---- fast system calls ---------------------------------------------------------------------- */
 
 enum { FLAT_CODE64, FLAT_CODE32 };
 
@@ -351,7 +351,7 @@ bool op_fsgsbase(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- flags ------------------------------------------------------------------------------------- */
+/* ---- flags ---------------------------------------------------------------------------------- */
 
 enum if_right { IF_OWN, IF_VIRTUAL, IF_NONE };
 
@@ -468,7 +468,7 @@ bool op_clac_stac(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------- */
+/* ---- waiting -------------------------------------------------------------------------------- */
 
 bool op_hlt(struct cpu *cpu, const struct insn *i)
 {
@@ -514,7 +514,7 @@ bool op_mwait(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- TLB and caches ---------------------------------------------------------------------------- */
+/* ---- TLB and caches ------------------------------------------------------------------------- */
 
 bool op_invlpg(struct cpu *cpu, const struct insn *i)
 {
@@ -564,7 +564,7 @@ bool op_wbinvd(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- extended control registers, random numbers ------------------------------------------------ */
+/* ---- extended control registers, random numbers --------------------------------------------- */
 
 bool op_xgetbv(struct cpu *cpu, const struct insn *i)
 {

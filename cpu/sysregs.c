@@ -236,7 +236,7 @@ bool op_smsw(struct cpu *cpu, const struct insn *i)
     return insn_write_E(cpu, i, insn_is_mem(i) ? 2 : i->size, cpu->cr0);
 }
 
-/* ---- debug registers --------------------------------------------------------------------------- */
+/* ---- debug registers ------------------------------------------------------------------------ */
 
 enum { BP_EXEC, BP_WRITE, BP_IO, BP_ACCESS };
 
