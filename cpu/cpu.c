@@ -10,7 +10,7 @@
 /* Room for about a third of a million decoded instructions; not resident until used. */
 #define BLOCK_ARENA_BYTES (16 * MIB)
 
-/* ---- interrupts from outside ------------------------------------------------------------------- */
+/* ---- interrupts from outside ---------------------------------------------------------------- */
 
 void cpu_interrupt(struct cpu *cpu, uint32_t what)
 {
@@ -22,7 +22,7 @@ void cpu_clear_interrupt(struct cpu *cpu, uint32_t what)
     __atomic_fetch_and(&cpu->pending, ~what, __ATOMIC_RELEASE);
 }
 
-/* ---- flags ------------------------------------------------------------------------------------- */
+/* ---- flags ---------------------------------------------------------------------------------- */
 
 uint64_t cpu_flags(const struct cpu *cpu)
 {
@@ -61,7 +61,7 @@ void cpu_change_flags(struct cpu *cpu, uint64_t flags, uint64_t mask)
     cpu->eflags = (cpu->eflags & ~system) | (flags & system);
 }
 
-/* ---- mode -------------------------------------------------------------------------------------- */
+/* ---- mode ----------------------------------------------------------------------------------- */
 
 static bool seg_is_flat(const struct segreg *s, uint32_t right)
 {
@@ -112,7 +112,7 @@ void cpu_update_mode(struct cpu *cpu)
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
 }
 
-/* ---- reset ------------------------------------------------------------------------------------- */
+/* ---- reset ---------------------------------------------------------------------------------- */
 
 static void reset_fpu(struct cpu *cpu)
 {
@@ -226,7 +226,7 @@ void cpu_free(struct cpu *cpu)
     free(cpu);
 }
 
-/* ---- declared state ---------------------------------------------------------------------------- */
+/* ---- declared state ------------------------------------------------------------------------- */
 
 static const struct vm_field segreg_fields[] = {
     VM_INT(struct segreg, base),
@@ -320,6 +320,9 @@ static const struct vm_field cpu_fields[] = {
     VM_SKIP(struct cpu, cur, "set by the running instruction"),
     VM_SKIP(struct cpu, blk, "none between runs"),
     VM_SKIP(struct cpu, tlb, HOST_CACHE),
+    VM_SKIP(struct cpu, stopper, "none between runs"),
+    VM_SKIP(struct cpu, stopper_blk, "none between runs"),
+    VM_SKIP(struct cpu, stopped_fn, "none between runs"),
     VM_SKIP(struct cpu, seg_base, "follows from the registers"),
     VM_SKIP(struct cpu, mmu_index, "follows from the registers"),
     VM_INT(struct cpu, pending),

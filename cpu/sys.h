@@ -147,7 +147,7 @@ bool task_stack64(struct cpu *cpu, unsigned cpl, unsigned ist, uint32_t ext, uin
 /* Whether the I/O permission map allows the ports; #GP(0) if not. */
 bool task_io_allowed(struct cpu *cpu, uint16_t port, unsigned size);
 
-/* ---- interrupt.c, sysregs.c, msr.c, cpuid.c, models.c ----------------------------------------- */
+/* ---- interrupt.c, sysregs.c, msr.c, cpuid.c, models.c --------------------------------------- */
 
 /* EFLAGS bits that exist in this model. */
 uint64_t cpu_flags_exist(const struct cpu *cpu);
