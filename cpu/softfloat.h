@@ -21,7 +21,7 @@ typedef uint32_t f32;
 typedef uint64_t f64;
 typedef struct fpreg f80;
 
-enum fp_round { FP_NEAREST, FP_DOWN, FP_UP, FP_ZERO }; /* as the RC fields count */
+enum fp_round { FR_NEAREST, FR_DOWN, FR_UP, FR_ZERO }; /* as the RC fields count */
 
 /* Exceptions, as in the x87 status word and in MXCSR. */
 enum {
@@ -101,7 +101,7 @@ f64 i64_to_f64(struct fp_env *e, int64_t v);
 f80 i64_to_f80(int64_t v);
 
 /* Out of range, NaN: IE and the "integer indefinite", the smallest number of bits (16, 32, 64).
- * rounding: e->rounding, or FP_ZERO for the truncating forms. */
+ * rounding: e->rounding, or FR_ZERO for the truncating forms. */
 int64_t f32_to_int(struct fp_env *e, f32 a, unsigned bits, enum fp_round rounding);
 int64_t f64_to_int(struct fp_env *e, f64 a, unsigned bits, enum fp_round rounding);
 int64_t f80_to_int(struct fp_env *e, f80 a, unsigned bits, enum fp_round rounding);

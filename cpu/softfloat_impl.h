@@ -194,10 +194,10 @@ FP_INLINE struct fp_rounded round_sig(uint64_t hi, uint64_t lo, unsigned precisi
     }
     r.sig = hi & ~(unit - 1);
     r.inexact = rest != 0 || sticky;
-    if (rounding == FP_NEAREST)
+    if (rounding == FR_NEAREST)
         r.up = rest > FP_INTBIT || (rest == FP_INTBIT && (sticky || (hi & unit)));
     else
-        r.up = r.inexact && rounding == (sign ? FP_DOWN : FP_UP);
+        r.up = r.inexact && rounding == (sign ? FR_DOWN : FR_UP);
     if (r.up)
         r.sig += unit;
     return r;
@@ -208,6 +208,15 @@ struct fp_packed {
     uint32_t exp;
     uint64_t sig;
 };
+
+/* An unmasked overflow or underflow of a format that has no adjusted results. SSE still reports
+ * whether rounding with unbounded exponents was inexact; FST, which stores nothing, does not. */
+static inline struct fp_packed no_result(struct fp_env *e, struct fp_res v, unsigned precision)
+{
+    if (!e->x87 && round_sig(v.hi, v.lo, precision, e->rounding, v.sign).inexact)
+        e->flags |= FP_PE;
+    return (struct fp_packed){0, 0};
+}
 
 /* Rounds a FC_NORMAL result to the format's range and to precision bits (which x87 precision
  * control may make fewer than the format's). */
@@ -222,16 +231,16 @@ FP_INLINE struct fp_packed round_res(struct fp_env *e, struct fp_res v, const st
         bool tiny = true;
         if (exp == f->emin - 1)
             tiny = round_sig(v.hi, v.lo, precision, rounding, v.sign).sig != 0;
-        bool masked = e->masks & FP_UE;
-        if (tiny && !masked)
+        if (tiny && !(e->masks & FP_UE)) {
             e->flags |= FP_UE;
-        if (tiny && !masked && f->emin == fmt_f80.emin) {
+            if (f->emin != fmt_f80.emin)
+                return no_result(e, v, precision);
             exp += FP_ADJUST;
             if (exp < f->emin) { /* only FSCALE goes that far: SDM vol. 1, 8.5.5 */
                 e->flags |= FP_PE;
                 return (struct fp_packed){0, 0};
             }
-        } else if (tiny && masked && e->ftz) {
+        } else if (tiny && e->ftz) {
             e->flags |= FP_UE | FP_PE;
             return (struct fp_packed){0, 0};
         } else {
@@ -249,11 +258,15 @@ FP_INLINE struct fp_packed round_res(struct fp_env *e, struct fp_res v, const st
         exp++;
     }
     if (UNLIKELY(exp > f->emax)) {
+        bool unmasked = !(e->masks & FP_OE);
         e->flags |= FP_OE;
-        if (!(e->masks & FP_OE) && f->emax == fmt_f80.emax && exp - FP_ADJUST <= f->emax) {
+        if (unmasked && f->emax != fmt_f80.emax)
+            return no_result(e, v, precision);
+        if (unmasked && exp - FP_ADJUST <= f->emax) {
             exp -= FP_ADJUST;
         } else {
-            bool to_inf = rounding == FP_NEAREST || rounding == (v.sign ? FP_DOWN : FP_UP);
+            bool to_inf = rounding == FR_NEAREST || rounding == (v.sign ? FR_DOWN : FR_UP);
+            to_inf |= unmasked; /* FSCALE past even the adjusted range */
             e->flags |= FP_PE;
             e->rounded_up = to_inf;
             if (to_inf)
@@ -326,7 +339,7 @@ FP_INLINE struct fp_res core_add(struct fp_env *e, struct fp_num a, struct fp_nu
             return res_default_nan(e);
         note_denormal(e, a.denormal | b.denormal);
         if (a.cls == FC_ZERO && b.cls == FC_ZERO)
-            return res_zero(a.sign == b.sign ? a.sign : e->rounding == FP_DOWN);
+            return res_zero(a.sign == b.sign ? a.sign : e->rounding == FR_DOWN);
         if (a.cls == FC_INF || b.cls == FC_ZERO)
             return res_num(a);
         return res_num(b);
@@ -348,7 +361,7 @@ FP_INLINE struct fp_res core_add(struct fp_env *e, struct fp_num a, struct fp_nu
     }
     struct u128 d = u128_sub(x, y);
     if (u128_is_zero(d))
-        return res_zero(e->rounding == FP_DOWN);
+        return res_zero(e->rounding == FR_DOWN);
     return normalised(a.sign, a.exp, d);
 }
 

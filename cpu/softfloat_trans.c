@@ -301,9 +301,13 @@ f80 f80_ylog2x(struct fp_env *e, f80 y, f80 x)
     if (b.cls != FC_NORMAL)
         return y_times_special(e, b, false, a.exp < 0);
     struct ext l = log2_ext(ext_from(a));
-    if (a.sig == FP_INTBIT) { /* a power of two: an exact product */
+    if (a.sig == FP_INTBIT) {
+        /* A power of two: the product is exact or nearly so, though processors report it inexact,
+         * and so as underflow if it is denormal. */
         struct u128 p = mul64(l.m.hi, b.sig);
-        return finish_f80(e, normalised(l.sign ^ b.sign, l.exp + b.exp + 1, p), 64);
+        f80 r = finish_f80(e, normalised(l.sign ^ b.sign, l.exp + b.exp + 1, p), 64);
+        e->flags |= r.se & 0x7fff ? FP_PE : FP_PE | FP_UE;
+        return r;
     }
     return ext_finish(e, ext_mul(l, ext_from(b)));
 }

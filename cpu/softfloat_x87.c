@@ -14,8 +14,9 @@ f80 f80_rem(struct fp_env *e, f80 x, f80 y, bool nearest, unsigned *quotient, bo
     if (a.cls == FC_INF || b.cls == FC_ZERO)
         return finish_f80(e, res_default_nan(e), 64);
     note_denormal(e, a.denormal | b.denormal);
+    e->rounded_up = false;
     if (a.cls == FC_ZERO || b.cls == FC_INF)
-        return finish_f80(e, res_num(a), 64);
+        return x; /* a denormal too, whose underflow is not reported */
 
     int diff = a.exp - b.exp;
     if (diff < -1 || (diff < 0 && !nearest))
@@ -75,8 +76,9 @@ f80 f80_scale(struct fp_env *e, f80 x, f80 y)
     note_denormal(e, a.denormal | b.denormal);
     if (b.cls == FC_INF)
         return finish_f80(e, b.sign ? res_zero(a.sign) : res_inf(a.sign), 64);
+    e->rounded_up = false;
     if (a.cls != FC_NORMAL || b.cls == FC_ZERO)
-        return finish_f80(e, res_num(a), 64);
+        return x; /* a denormal too, whose underflow is not reported */
     /* The scale is chopped to an integer; 2^16 is past every range. */
     int scale = 0;
     if (b.exp > 16)

@@ -211,7 +211,8 @@ bool op_hsubpd(struct cpu *cpu, const struct insn *i)
 }
 
 /* Products where imm[7:4] says, else 0; added in pairs; the sum goes where imm[3:0] says. Each
- * stage raises its own exceptions (SDM vol. 2, DPPS). */
+ * stage raises its own exceptions (SDM vol. 2, DPPS). Each element adds in an order of its own, as
+ * Intel's processors do, which shows only in which of several NaNs it gets. */
 bool op_dpps(struct cpu *cpu, const struct insn *i)
 {
     uint8_t buf[16], *dst = cpu->xmm[i->reg].b;
@@ -227,14 +228,17 @@ bool op_dpps(struct cpu *cpu, const struct insn *i)
             p[n] = f32_mul(&e, ld32(dst + n * 4), ld32(src + n * 4));
     if (!sse_commit(cpu, &e))
         return false;
-    f32 low = f32_add(&e, p[0], p[1]), high = f32_add(&e, p[2], p[3]);
-    if (!sse_commit(cpu, &e))
-        return false;
-    f32 sum = f32_add(&e, low, high);
+    f32 pair[4], sum[4];
+    for (unsigned n = 0; n < 4; n++)
+        pair[n] = f32_add(&e, p[n ^ 1], p[n]);
     if (!sse_commit(cpu, &e))
         return false;
     for (unsigned n = 0; n < 4; n++)
-        st32(dst + n * 4, imm >> n & 1 ? sum : 0);
+        sum[n] = f32_add(&e, pair[n], pair[n ^ 2]);
+    if (!sse_commit(cpu, &e))
+        return false;
+    for (unsigned n = 0; n < 4; n++)
+        st32(dst + n * 4, imm >> n & 1 ? sum[n] : 0);
     return true;
 }
 
@@ -253,11 +257,11 @@ bool op_dppd(struct cpu *cpu, const struct insn *i)
             p[n] = f64_mul(&e, ld64(dst + n * 8), ld64(src + n * 8));
     if (!sse_commit(cpu, &e))
         return false;
-    f64 sum = f64_add(&e, p[0], p[1]);
+    f64 sum[2] = {f64_add(&e, p[0], p[1]), f64_add(&e, p[1], p[0])};
     if (!sse_commit(cpu, &e))
         return false;
     for (unsigned n = 0; n < 2; n++)
-        st64(dst + n * 8, imm >> n & 1 ? sum : 0);
+        st64(dst + n * 8, imm >> n & 1 ? sum[n] : 0);
     return true;
 }
 

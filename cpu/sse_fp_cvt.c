@@ -337,7 +337,7 @@ SSE_INLINE bool f32_to_gpr(struct cpu *cpu, const struct insn *i, bool truncate)
 
     if (!sse_src32(cpu, i, &a))
         return false;
-    int64_t r = f32_to_int(&e, a, size * 8, truncate ? FP_ZERO : (enum fp_round)e.rounding);
+    int64_t r = f32_to_int(&e, a, size * 8, truncate ? FR_ZERO : (enum fp_round)e.rounding);
     if (!sse_commit(cpu, &e))
         return false;
     reg_set(cpu, i->reg, (uint64_t)r, size);
@@ -362,7 +362,7 @@ SSE_INLINE bool f64_to_gpr(struct cpu *cpu, const struct insn *i, bool truncate)
             return true;
         }
     }
-    int64_t r = f64_to_int(&e, a, size * 8, truncate ? FP_ZERO : (enum fp_round)e.rounding);
+    int64_t r = f64_to_int(&e, a, size * 8, truncate ? FR_ZERO : (enum fp_round)e.rounding);
     if (!sse_commit(cpu, &e))
         return false;
     reg_set(cpu, i->reg, (uint64_t)r, size);
@@ -468,7 +468,7 @@ bool op_cvtdq2pd(struct cpu *cpu, const struct insn *i)
 SSE_INLINE bool f32_to_dq(struct cpu *cpu, const struct insn *i, bool truncate)
 {
     struct fp_env e = sse_env(cpu);
-    enum fp_round rounding = truncate ? FP_ZERO : (enum fp_round)e.rounding;
+    enum fp_round rounding = truncate ? FR_ZERO : (enum fp_round)e.rounding;
     uint8_t buf[16];
     const uint8_t *src = vec_src(cpu, i, buf, 16);
     uint32_t r[4];
@@ -487,7 +487,7 @@ SSE_INLINE bool f32_to_dq(struct cpu *cpu, const struct insn *i, bool truncate)
 SSE_INLINE bool f64_to_dq(struct cpu *cpu, const struct insn *i, bool truncate)
 {
     struct fp_env e = sse_env(cpu);
-    enum fp_round rounding = truncate ? FP_ZERO : (enum fp_round)e.rounding;
+    enum fp_round rounding = truncate ? FR_ZERO : (enum fp_round)e.rounding;
     uint8_t buf[16];
     const uint8_t *src = vec_src(cpu, i, buf, 16);
 
@@ -523,7 +523,7 @@ bool op_cvttpd2dq(struct cpu *cpu, const struct insn *i)
     return f64_to_dq(cpu, i, true);
 }
 
-/* ---- with MMX registers ----------------------------------------------------------------------- */
+/* ---- with MMX registers: register forms touch the x87 state ---------------------------------- */
 
 bool op_cvtpi2ps(struct cpu *cpu, const struct insn *i)
 {
@@ -533,15 +533,15 @@ bool op_cvtpi2ps(struct cpu *cpu, const struct insn *i)
     if (!mmx_src(cpu, i, 8, &v))
         return false;
     f32 r0 = i64_to_f32(&e, (int32_t)v), r1 = i64_to_f32(&e, (int32_t)(v >> 32));
+    if (!insn_is_mem(i))
+        mmx_begin(cpu); /* whether or not #XM follows: so do processors */
     if (!sse_commit(cpu, &e))
         return false;
-    mmx_begin(cpu); /* also when the operand is memory */
     st32(cpu->xmm[i->reg].b, r0);
     st32(cpu->xmm[i->reg].b + 4, r1);
     return true;
 }
 
-/* Only the register form touches the x87 state. */
 bool op_cvtpi2pd(struct cpu *cpu, const struct insn *i)
 {
     uint64_t v;
@@ -558,16 +558,16 @@ bool op_cvtpi2pd(struct cpu *cpu, const struct insn *i)
 SSE_INLINE bool f32_to_mmx(struct cpu *cpu, const struct insn *i, bool truncate)
 {
     struct fp_env e = sse_env(cpu);
-    enum fp_round rounding = truncate ? FP_ZERO : (enum fp_round)e.rounding;
+    enum fp_round rounding = truncate ? FR_ZERO : (enum fp_round)e.rounding;
     uint64_t v;
 
     if (!sse_src64(cpu, i, &v))
         return false;
     uint32_t r0 = (uint32_t)f32_to_int(&e, (f32)v, 32, rounding);
     uint32_t r1 = (uint32_t)f32_to_int(&e, (f32)(v >> 32), 32, rounding);
+    mmx_begin(cpu);
     if (!sse_commit(cpu, &e))
         return false;
-    mmx_begin(cpu);
     mmx_set(cpu, i->reg, (uint64_t)r1 << 32 | r0);
     return true;
 }
@@ -575,7 +575,7 @@ SSE_INLINE bool f32_to_mmx(struct cpu *cpu, const struct insn *i, bool truncate)
 SSE_INLINE bool f64_to_mmx(struct cpu *cpu, const struct insn *i, bool truncate)
 {
     struct fp_env e = sse_env(cpu);
-    enum fp_round rounding = truncate ? FP_ZERO : (enum fp_round)e.rounding;
+    enum fp_round rounding = truncate ? FR_ZERO : (enum fp_round)e.rounding;
     uint8_t buf[16];
     const uint8_t *src = vec_src(cpu, i, buf, 16);
 
@@ -583,9 +583,9 @@ SSE_INLINE bool f64_to_mmx(struct cpu *cpu, const struct insn *i, bool truncate)
         return false;
     uint32_t r0 = (uint32_t)f64_to_int(&e, ld64(src), 32, rounding);
     uint32_t r1 = (uint32_t)f64_to_int(&e, ld64(src + 8), 32, rounding);
+    mmx_begin(cpu);
     if (!sse_commit(cpu, &e))
         return false;
-    mmx_begin(cpu);
     mmx_set(cpu, i->reg, (uint64_t)r1 << 32 | r0);
     return true;
 }

@@ -207,7 +207,7 @@ X87_INLINE enum fp_order simple_order(const f80 *a, const f80 *b)
     return sa ? -m : m;
 }
 
-/* False: an unmasked exception; nothing is to be set or popped. */
+/* False: an unmasked exception; nothing is to be popped. The result is set all the same. */
 X87_INLINE bool compare(struct cpu *cpu, const f80 *a, const f80 *b, bool wide_denormal, bool quiet,
                         enum fp_order *o)
 {
@@ -243,11 +243,9 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
         done = x87_stack_fault(cpu, false);
     else
         done = compare(cpu, x87_st(f, 0), &b, wide_denormal, false, &o);
-    if (done) {
-        order_to_cc(f, o);
-        if (pop)
-            x87_pop(f);
-    }
+    order_to_cc(f, o);
+    if (pop && done)
+        x87_pop(f);
     return true;
 }
 
@@ -304,12 +302,14 @@ X87_INLINE bool compare_reg(struct cpu *cpu, const struct insn *i, unsigned low,
     x87_note(cpu, i, low);
     if (eflags)
         cpu_put_arith(cpu, 0, FL_OF | FL_SF | FL_AF); /* whatever happens */
-    if (UNLIKELY(x87_empty(f, 0) || x87_empty(f, n)))
+    if (UNLIKELY(x87_empty(f, 0) || x87_empty(f, n))) {
         done = x87_stack_fault(cpu, false);
-    else
+    } else {
+        uint16_t c1 = f->sw & SW_C1;
         done = compare(cpu, x87_st(f, 0), x87_st(f, n), false, quiet, &o);
-    if (!done)
-        return true;
+        if (eflags) /* these leave C1 alone */
+            f->sw |= c1;
+    }
     if (eflags)
         cpu_put_arith(cpu,
                       o == FP_GREATER ? 0
@@ -319,7 +319,7 @@ X87_INLINE bool compare_reg(struct cpu *cpu, const struct insn *i, unsigned low,
                       FL_ZF | FL_PF | FL_CF);
     else
         order_to_cc(f, o);
-    while (pops--)
+    while (done && pops--)
         x87_pop(f);
     return true;
 }

@@ -101,6 +101,7 @@ static bool remainder_op(struct cpu *cpu, const struct insn *i, bool nearest)
     bool masked, done;
 
     x87_note(cpu, i, 1);
+    f->sw &= (uint16_t)~SW_C2;
     if (!operands(cpu, 2, 0, &masked))
         return true;
     struct fp_env e = x87_env(f);
@@ -108,7 +109,7 @@ static bool remainder_op(struct cpu *cpu, const struct insn *i, bool nearest)
     if (!x87_commit(cpu, &e))
         return true;
     x87_put(f, 0, r);
-    if (e.flags & FP_IE)
+    if (f80_is_nan(r)) /* C0 and C3 stay as they are */
         return true;
     x87_set_cc(f, done ? (q & 4 ? SW_C0 : 0) | (q & 2 ? SW_C3 : 0) | (q & 1 ? SW_C1 : 0) : SW_C2);
     return true;

@@ -20,10 +20,11 @@ static bool push_overflow(struct cpu *cpu)
     return true;
 }
 
-/* Operands that may raise something. */
+/* Operands that may raise something. An unmasked DE is reported after the push, only IE before. */
 static bool push_converted(struct cpu *cpu, f80 v, struct fp_env *e)
 {
-    if (x87_commit(cpu, e))
+    x87_commit(cpu, e);
+    if (!(e->flags & ~e->masks & FP_IE))
         x87_push(&cpu->fpu, v);
     return true;
 }
@@ -127,13 +128,13 @@ bool op_fld_sti(struct cpu *cpu, const struct insn *i)
     unsigned n = i->modrm & 7;
 
     x87_note(cpu, i, 1);
-    if (push_full(f))
-        return push_overflow(cpu);
     if (UNLIKELY(x87_empty(f, n))) {
         if (x87_stack_fault(cpu, false))
             x87_push(f, F80_DEFAULT_NAN);
         return true;
     }
+    if (push_full(f))
+        return push_overflow(cpu);
     const struct fpreg *src = x87_st(f, n);
     return push_exact(cpu, (f80){src->mant, src->se});
 }
@@ -147,9 +148,9 @@ static bool load_constant(struct cpu *cpu, const struct insn *i, f80 v, int step
     x87_note(cpu, i, 1);
     if (push_full(&cpu->fpu))
         return push_overflow(cpu);
-    if (step < 0 && (rounding == FP_DOWN || rounding == FP_ZERO))
+    if (step < 0 && (rounding == FR_DOWN || rounding == FR_ZERO))
         v.mant--;
-    if (step > 0 && rounding == FP_UP)
+    if (step > 0 && rounding == FR_UP)
         v.mant++;
     return push_exact(cpu, v);
 }
@@ -300,7 +301,7 @@ X87_INLINE bool fist(struct cpu *cpu, const struct insn *i, unsigned low, unsign
         return store_empty(cpu, i, low, indefinite, size, pop);
     }
     struct fp_env e = x87_env(f);
-    enum fp_round rounding = truncate ? FP_ZERO : (enum fp_round)e.rounding;
+    enum fp_round rounding = truncate ? FR_ZERO : (enum fp_round)e.rounding;
     int64_t v = f80_to_int(&e, *x87_st(f, 0), size * 8, rounding);
     bool store = x87_may_store(&e);
     if (store && !fast_store(cpu, i->seg, insn_ea(cpu, i), size, (uint64_t)v))
@@ -371,10 +372,17 @@ bool op_fstp_sti(struct cpu *cpu, const struct insn *i)
     return fst_sti(cpu, i, 5, true);
 }
 
-/* Undocumented: D9 D8 (FSTP1). */
+/* Undocumented: D9 D8 (FSTP1), which only pops when ST0 is empty. */
 bool op_fstp1(struct cpu *cpu, const struct insn *i)
 {
-    return fst_sti(cpu, i, 1, true);
+    struct fpu *f = &cpu->fpu;
+
+    if (LIKELY(!x87_empty(f, 0)))
+        return fst_sti(cpu, i, 1, true);
+    x87_note(cpu, i, 1);
+    x87_clear_c1(f);
+    x87_pop(f);
+    return true;
 }
 
 /* Undocumented: DF D0 (FSTP8) and DF D8 (FSTP9). */
@@ -439,7 +447,7 @@ static bool fcmov(struct cpu *cpu, const struct insn *i, unsigned low, uint64_t 
             x87_put(f, 0, F80_DEFAULT_NAN);
         return true;
     }
-    x87_clear_c1(f);
+    /* C1 stays as it is. */
     if (((cpu_flags(cpu) & flags) != 0) == wanted)
         x87_put(f, 0, *x87_st(f, n));
     return true;
