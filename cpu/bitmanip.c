@@ -21,7 +21,7 @@ VEC_INLINE bool read_e(struct cpu *cpu, const struct insn *i, unsigned size, uin
     return fast_load(cpu, i->seg, insn_ea(cpu, i), size, v);
 }
 
-/* ---- counts ----------------------------------------------------------------------------------- */
+/* ---- counts ---------------------------------------------------------------------------------- */
 
 bool op_popcnt(struct cpu *cpu, const struct insn *i)
 {
@@ -77,7 +77,7 @@ bool op_lzcnt(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- CRC32 (polynomial 11EDC6F41h, bits reflected) --------------------------------------------- */
+/* ---- CRC32 (polynomial 11EDC6F41h, bits reflected) ------------------------------------------- */
 
 /* Remainders of the sixteen nibbles. */
 static const uint32_t crc32c_nibble[16] = {
@@ -115,7 +115,7 @@ bool op_crc32_v(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- MOVBE ------------------------------------------------------------------------------------ */
+/* ---- MOVBE ----------------------------------------------------------------------------------- */
 
 static uint64_t byte_swap(uint64_t v, unsigned size)
 {
@@ -139,7 +139,7 @@ bool op_movbe_store(struct cpu *cpu, const struct insn *i)
     return fast_store(cpu, i->seg, insn_ea(cpu, i), i->size, byte_swap(v, i->size));
 }
 
-/* ---- BMI1 ------------------------------------------------------------------------------------- */
+/* ---- BMI1 ------------------------------------------------------------------------------------ */
 
 static void put_result(struct cpu *cpu, unsigned reg, uint64_t v, unsigned size, bool carry)
 {
@@ -212,7 +212,7 @@ bool op_bextr(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- BMI2 ------------------------------------------------------------------------------------- */
+/* ---- BMI2 ------------------------------------------------------------------------------------ */
 
 bool op_bzhi(struct cpu *cpu, const struct insn *i)
 {
@@ -327,7 +327,7 @@ bool op_sarx(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- ADX: additions with carry that leave all flags but their own ------------------------------ */
+/* ---- ADX: additions with carry that leave all flags but their own ---------------------------- */
 
 static bool add_with(struct cpu *cpu, const struct insn *i, uint64_t flag)
 {
@@ -353,7 +353,7 @@ bool op_adox(struct cpu *cpu, const struct insn *i)
     return add_with(cpu, i, FL_OF);
 }
 
-/* ---- hints and caches ------------------------------------------------------------------------- */
+/* ---- hints and caches ------------------------------------------------------------------------ */
 
 /* PREFETCHh, hinting NOPs, and fences: every access of this CPU is already done in order. */
 bool op_hint(struct cpu *cpu, const struct insn *i)

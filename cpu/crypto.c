@@ -1,8 +1,8 @@
 /* AES-NI and PCLMULQDQ, one 128-bit lane at a time (SDM vol. 1, 12.13).
  *
  * An AES state is sixteen bytes, column by column; a column is four bytes, row 0 first. Columns are
- * mixed as 32-bit words with row 0 in the low byte, four field multiplications at once. The look-ups
- * are indexed by guest data: a guest's keys are not hidden from the host's caches.
+ * mixed as 32-bit words with row 0 in the low byte, four field multiplications at once. The
+ * look-ups are indexed by guest data: a guest's keys are not hidden from the host's caches.
  */
 #include "cpu/simd_kernels.h"
 
@@ -191,7 +191,7 @@ bool op_aeskeygenassist(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- PCLMULQDQ -------------------------------------------------------------------------------- */
+/* ---- PCLMULQDQ ------------------------------------------------------------------------------- */
 
 /* The product of polynomials over GF(2), four bits of b at a time. */
 static void carryless_multiply(uint64_t a, uint64_t b, uint64_t *low, uint64_t *high)

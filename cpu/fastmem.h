@@ -1,8 +1,8 @@
 /* Guest memory at the speed of a TLB hit, for instruction bodies and op functions.
  *
  * One compare decides (see mmu/mmu.h): on a hit the access is the host's own load or store; all
- * else goes to the mem_ functions of cpu/exec.h, which check and fault as the manual says. The short
- * way is open only where segmentation cannot object: 64-bit code (a non-canonical address is in no
+ * else goes to the mem_ functions of cpu/exec.h, which check and fault as the manual says. The
+ * short way is open only where segmentation cannot object: 64-bit code (a non-canonical address is in no
  * TLB tag), or 32-bit flat segments; and where no alignment is checked (MODE_AC).
  *
  * The functions return false when a fault has been recorded. A size must be a constant where the

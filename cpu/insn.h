@@ -90,6 +90,8 @@ enum {
     AT_NOFAULT = 1 << 14, /* cannot fault and touches no memory but what its operands say */
     AT_X87WAIT = 1 << 15, /* x87 that checks pending exceptions first (#MF) */
     AT_SIZE_B = 1 << 16, /* operand size is 1 whatever the prefixes */
+    AT_VEX = 1 << 17,    /* only the VEX-encoded form, with VEX.L 0; the prefix is VEX.pp */
+    AT_VEXL = 1 << 18,   /* with AT_VEX: VEX.L 1 is allowed and means 256-bit vectors */
 };
 
 struct insn_row {

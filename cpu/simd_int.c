@@ -5,7 +5,7 @@
  */
 #include "cpu/simd_kernels.h"
 
-/* ---- two sources ------------------------------------------------------------------------------ */
+/* ---- two sources ----------------------------------------------------------------------------- */
 
 VEC_INLINE bool sse_binary(struct cpu *cpu, const struct insn *i, lane_kernel *kernel, unsigned in,
                            unsigned out)
@@ -77,7 +77,7 @@ KERNELS_MMX32_SSE(OP_SSE)
 KERNELS_MMX32_SSE(OP_MMX32)
 KERNELS_SSE(OP_SSE)
 
-/* ---- shifts ----------------------------------------------------------------------------------- */
+/* ---- shifts ---------------------------------------------------------------------------------- */
 
 VEC_INLINE void sse_shift_reg(uint8_t *dst, lane_kernel_shift *kernel, uint64_t count,
                               unsigned element)
@@ -142,7 +142,7 @@ KERNELS_SHIFT(OP_SHIFT)
 OP_BYTE_SHIFT(pslldq)
 OP_BYTE_SHIFT(psrldq)
 
-/* ---- two sources and an immediate ------------------------------------------------------------- */
+/* ---- two sources and an immediate ------------------------------------------------------------ */
 
 VEC_INLINE bool sse_imm(struct cpu *cpu, const struct insn *i, lane_kernel_imm *kernel, unsigned in,
                         unsigned out)
@@ -189,7 +189,7 @@ VEC_INLINE bool mmx_imm(struct cpu *cpu, const struct insn *i, lane_kernel_imm *
 KERNELS_SSE_IMM(OP_SSE_IMM)
 KERNELS_MMX_IMM(OP_MMX_IMM)
 
-/* ---- blends by a mask in XMM0 ----------------------------------------------------------------- */
+/* ---- blends by a mask in XMM0 ---------------------------------------------------------------- */
 
 #define OP_BLENDV(x, in, out)                                                                      \
     bool op_##x(struct cpu *cpu, const struct insn *i)                                             \
@@ -208,7 +208,7 @@ KERNELS_MMX_IMM(OP_MMX_IMM)
     }
 KERNELS_BLENDV(OP_BLENDV)
 
-/* ---- flags ------------------------------------------------------------------------------------ */
+/* ---- flags ----------------------------------------------------------------------------------- */
 
 bool op_ptest(struct cpu *cpu, const struct insn *i)
 {

@@ -78,7 +78,7 @@ typedef void lane_kernel_shift(union lane *d, const union lane *a, uint64_t coun
     VEC_INLINE void k_##name(union lane *d, const union lane *a, const union lane *b,              \
                              unsigned bytes)
 
-/* ---- one element of each operand to one of the result ----------------------------------------- */
+/* ---- one element of each operand to one of the result ---------------------------------------- */
 
 #define EACH(name, m, T, expr)                                                                     \
     KERNEL(name)                                                                                   \
@@ -147,7 +147,7 @@ EACH(por, q, uint64_t, x | y)
 EACH(pxor, q, uint64_t, x ^ y)
 #undef EACH
 
-/* ---- neighbours ------------------------------------------------------------------------------- */
+/* ---- neighbours ------------------------------------------------------------------------------ */
 
 #define UNPACK(name, m, T, high)                                                                   \
     KERNEL(name)                                                                                   \
@@ -246,7 +246,7 @@ KERNEL(phminposuw)
     d->w[1] = (uint16_t)at;
 }
 
-/* ---- shifts by one count for all elements ----------------------------------------------------- */
+/* ---- shifts by one count for all elements ---------------------------------------------------- */
 
 #define SHIFT(name, m, T, over, expr)                                                              \
     VEC_INLINE void k_##name(union lane *d, const union lane *a, uint64_t count, unsigned bytes)   \
@@ -275,7 +275,7 @@ SHIFT(psraw, sw, int16_t, 1, x >> n)
 SHIFT(psrad, sd, int32_t, 1, x >> n)
 #undef SHIFT
 
-/* ---- with an immediate ------------------------------------------------------------------------ */
+/* ---- with an immediate ----------------------------------------------------------------------- */
 
 #define KERNEL_IMM(name)                                                                           \
     VEC_INLINE void k_##name(union lane *d, const union lane *a, const union lane *b,              \
@@ -381,7 +381,7 @@ KERNEL_IMM(mpsadbw)
     }
 }
 
-/* ---- with a mask: elements of b where the mask element's sign bit is set, else of a ------------ */
+/* ---- with a mask: elements of b where the mask element's sign bit is set, else of a ---------- */
 
 #define BLENDV(name, m, T)                                                                         \
     VEC_INLINE void k_##name(union lane *d, const union lane *a, const union lane *b,              \
@@ -398,7 +398,7 @@ BLENDV(blendvpd, q, uint64_t)
 #undef KERNEL
 #undef KERNEL_IMM
 
-/* ---- the lists: X(name, bytes of an element read, bytes of an element written) ------------------ */
+/* ---- the lists: X(name, bytes of an element read, bytes of an element written) --------------- */
 
 /* Both as MMX and as SSE instructions, whatever the CPUID feature. */
 #define KERNELS_MMX_SSE(X)                                                                         \

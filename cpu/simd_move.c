@@ -1,5 +1,5 @@
-/* MMX and SSE instructions that move: between registers, memory and general registers, with inserts,
- * extracts, widening moves and sign masks.
+/* MMX and SSE instructions that move: between registers, memory and general registers, with
+ * inserts, extracts, widening moves and sign masks.
  *
  * Several mnemonics share a function where they differ only in what their rows say (alignment,
  * CPUID feature, the data type that no one can see). Non-temporal moves are ordinary ones: there is
@@ -7,7 +7,7 @@
  */
 #include "cpu/simd_kernels.h"
 
-/* ---- whole registers -------------------------------------------------------------------------- */
+/* ---- whole registers ------------------------------------------------------------------------- */
 
 /* MOVAPS, MOVUPS, MOVAPD, MOVUPD, MOVDQA, MOVDQU, LDDQU, MOVNTDQA */
 bool op_mov_x_w(struct cpu *cpu, const struct insn *i)
@@ -32,7 +32,7 @@ bool op_mov_w_x(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- parts of registers ----------------------------------------------------------------------- */
+/* ---- parts of registers ---------------------------------------------------------------------- */
 
 static inline void vec_set_low(union vec *v, uint64_t low) /* the rest of the lane becomes 0 */
 {
@@ -178,7 +178,7 @@ bool op_movshdup(struct cpu *cpu, const struct insn *i)
     return mov_dup(cpu, i, 1);
 }
 
-/* ---- MMX -------------------------------------------------------------------------------------- */
+/* ---- MMX ------------------------------------------------------------------------------------- */
 
 /* MOVQ Pq,Qq */
 bool op_movq_p_q(struct cpu *cpu, const struct insn *i)
@@ -229,7 +229,7 @@ bool op_emms(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- between general and vector registers ------------------------------------------------------ */
+/* ---- between general and vector registers ---------------------------------------------------- */
 
 /* Stores the low size bytes of v to memory, or a zero-extended register. */
 static inline bool gpr_dst(struct cpu *cpu, const struct insn *i, unsigned size, uint64_t v)
@@ -394,7 +394,7 @@ bool op_insertps(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- sign masks ------------------------------------------------------------------------------- */
+/* ---- sign masks ------------------------------------------------------------------------------ */
 
 /* The top bit of each of eight bytes, the first byte's lowest. */
 static inline unsigned byte_signs(uint64_t v)
@@ -434,7 +434,7 @@ bool op_movmskpd(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- widening moves --------------------------------------------------------------------------- */
+/* ---- widening moves -------------------------------------------------------------------------- */
 
 #define OP_WIDEN(x, from, to, n)                                                                   \
     bool op_##x(struct cpu *cpu, const struct insn *i)                                             \
@@ -464,7 +464,7 @@ OP_WIDEN(pmovzxwd, w, d, 4)
 OP_WIDEN(pmovzxwq, w, q, 2)
 OP_WIDEN(pmovzxdq, d, q, 2)
 
-/* ---- masked stores ---------------------------------------------------------------------------- */
+/* ---- masked stores --------------------------------------------------------------------------- */
 
 /* Stores at seg:rDI the bytes of v whose mask byte has its top bit set; all of them or, on a fault,
  * none. Bytes that are not stored are not touched at all, as they may be MMIO. */

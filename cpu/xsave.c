@@ -26,7 +26,7 @@ enum {
 #define FCW_DEFAULT   0x37f
 #define XCOMP_COMPACT (1ull << 63)
 
-/* ---- x87 -------------------------------------------------------------------------------------- */
+/* ---- x87 ------------------------------------------------------------------------------------- */
 
 static void save_x87(const struct cpu *cpu, uint8_t *area, bool wide)
 {
@@ -91,7 +91,7 @@ static bool x87_in_use(const struct cpu *cpu)
     return any;
 }
 
-/* ---- SSE -------------------------------------------------------------------------------------- */
+/* ---- SSE ------------------------------------------------------------------------------------- */
 
 /* XMM8 to XMM15 can be reached in 64-bit code only. */
 static unsigned vector_count(const struct cpu *cpu)
@@ -138,7 +138,7 @@ static bool xmm_in_use(const struct cpu *cpu)
     return any_set(cpu, 0, 16);
 }
 
-/* ---- the components from 2 up ----------------------------------------------------------------- */
+/* ---- the components from 2 up ---------------------------------------------------------------- */
 
 static void save_avx(const struct cpu *cpu, uint8_t *p)
 {
@@ -234,7 +234,7 @@ bool xsave_xcr0_valid(const struct cpu *cpu, uint64_t v)
     return !(v & XCR0_AVX) || (v & XCR0_SSE);
 }
 
-/* ---- FXSAVE, FXRSTOR -------------------------------------------------------------------------- */
+/* ---- FXSAVE, FXRSTOR ------------------------------------------------------------------------- */
 
 /* Checks segment and alignment of the area before any byte of it is looked at. */
 static bool area_aligned(struct cpu *cpu, const struct insn *i, unsigned size, unsigned align,
@@ -298,7 +298,7 @@ bool op_fxrstor(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* ---- XSAVE ------------------------------------------------------------------------------------ */
+/* ---- XSAVE ----------------------------------------------------------------------------------- */
 
 static bool xsave_allowed(struct cpu *cpu)
 {
@@ -410,7 +410,7 @@ bool op_xsavec(struct cpu *cpu, const struct insn *i)
     return mem_write_bytes(cpu, i->seg, ea + XS_HEADER, header, sizeof(header));
 }
 
-/* ---- XRSTOR ----------------------------------------------------------------------------------- */
+/* ---- XRSTOR ---------------------------------------------------------------------------------- */
 
 /* The header's rules, SDM vol. 1, 13.8: reserved bits must be 0, and a compacted image lists the
  * components it has room for. */

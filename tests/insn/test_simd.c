@@ -21,7 +21,7 @@ enum { ROUNDS = 60, MEM_SIZE = 4096, MEM_AT = 1024, MEM_USED = 1024 };
 #include <cpuid.h>
 #include <sys/mman.h>
 
-/* ---- the rows --------------------------------------------------------------------------------- */
+/* ---- the rows -------------------------------------------------------------------------------- */
 
 struct row {
     uint32_t opcode;
@@ -43,7 +43,7 @@ static const struct row rows[] = {
 #include "cpu/insn_simd.def"
 };
 
-/* ---- the host --------------------------------------------------------------------------------- */
+/* ---- the host -------------------------------------------------------------------------------- */
 
 /* Where CPUID says that the host has a feature: leaf, register (a b c d), bit. */
 static bool host_has(const char *feature)
@@ -114,7 +114,7 @@ __asm__(".text\n"
         "    ret\n"
         ".size native_run, . - native_run\n");
 
-/* ---- both machines ---------------------------------------------------------------------------- */
+/* ---- both machines --------------------------------------------------------------------------- */
 
 static struct cpu *cpu;
 static struct physmap *map;
@@ -209,7 +209,7 @@ static void from_guest(struct state *s)
     }
 }
 
-/* ---- random inputs ---------------------------------------------------------------------------- */
+/* ---- random inputs --------------------------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -290,7 +290,7 @@ static void fill_memory(const struct row *row, uint8_t *mem)
     }
 }
 
-/* ---- encodings -------------------------------------------------------------------------------- */
+/* ---- encodings ------------------------------------------------------------------------------- */
 
 static bool has_operand(const struct row *row, const char *letters)
 {
