@@ -34,7 +34,7 @@ struct builder {
     uint32_t entries;
     uint32_t table[TABLES_MAX]; /* offsets of what the RSDT lists */
     unsigned tables;
-    bool full;
+    bool full; /* no room, or the DSDT is not ours: the result is useless */
 };
 
 /* ---- the blob and the script ----------------------------------------------------------------- */
@@ -155,14 +155,6 @@ static uint32_t add_facs(struct builder *b)
     return at;
 }
 
-static uint32_t add_dsdt(struct builder *b, const struct acpi_tables_cfg *cfg)
-{
-    b->len = (uint32_t)align_up(b->len, 8);
-    uint32_t at = b->len;
-    put_bytes(b, cfg->dsdt, (uint32_t)cfg->dsdt_len);
-    return at;
-}
-
 /* A generic address (5.2.3.2) of an I/O block. */
 static void gas_io(uint8_t *p, uint8_t bits, uint8_t access, uint64_t addr)
 {
@@ -220,17 +212,19 @@ static void add_fadt(struct builder *b, uint32_t facs, uint32_t dsdt)
     table_end(b, at, true);
 }
 
-/* Objects that the DSDT asks for. A Name with an integer is the same few bytes for each: NameOp,
- * the name, DWordPrefix or QWordPrefix, the value (20.2). */
-static void aml_name(struct builder *b, const char *name, uint64_t value, unsigned size)
+/* Gives a Name of the DSDT its value: NameOp, the name, DWordPrefix, the value (20.2). */
+static bool aml_patch(uint8_t *aml, size_t len, const char *name, uint64_t value)
 {
-    put(b, 0x08, 1);
-    put_bytes(b, name, 4);
-    put(b, size == 8 ? 0x0e : 0x0c, 1);
-    put(b, value, size);
+    for (size_t i = TABLE_HEADER; i + 10 <= len; i++) {
+        if (aml[i] == 0x08 && memcmp(&aml[i + 1], name, 4) == 0 && aml[i + 5] == 0x0c) {
+            st32(&aml[i + 6], (uint32_t)value);
+            return true;
+        }
+    }
+    return false;
 }
 
-static void add_ssdt(struct builder *b, const struct acpi_tables_cfg *cfg)
+static uint32_t add_dsdt(struct builder *b, const struct acpi_tables_cfg *cfg)
 {
     /* Where SeaBIOS starts to place BARs (src/fw/pciinit.c), or right after RAM. */
     uint64_t start32 = MAX(cfg->ram_below_4g, 0x80000000ull);
@@ -238,13 +232,26 @@ static void add_ssdt(struct builder *b, const struct acpi_tables_cfg *cfg)
         start32 = 0xc0000000ull;
     uint64_t start64 = align_up(4 * GIB + cfg->ram_above_4g, GIB);
     uint64_t end64 = cfg->phys_bits > 36 ? 1ull << MIN(cfg->phys_bits, 46u) : 0;
-    uint32_t at = table_begin(b, "SSDT", 2);
-    aml_name(b, "NCPU", cfg->cpus, 4);
-    aml_name(b, "PM32", start32, 4);
-    aml_name(b, "PL32", IOAPIC_BASE - start32, 4);
-    aml_name(b, "PM64", start64, 8);
-    aml_name(b, "PL64", end64 > start64 ? end64 - start64 : 0, 8);
-    table_end(b, at, true);
+    uint64_t len64 = end64 > start64 ? end64 - start64 : 0;
+    const struct {
+        char name[5];
+        uint64_t value;
+    } values[] = {
+        {"NCPU", cfg->cpus},
+        {"PM32", start32},
+        {"PL32", IOAPIC_BASE - start32},
+        {"PM64", start64 / GIB},
+        {"PL64", len64 / GIB},
+    };
+    b->len = (uint32_t)align_up(b->len, 8);
+    uint32_t at = b->len;
+    put_bytes(b, cfg->dsdt, (uint32_t)cfg->dsdt_len);
+    for (unsigned i = 0; i < ARRAY_LEN(values) && !b->full; i++) {
+        if (!aml_patch(&b->blob[at], cfg->dsdt_len, values[i].name, values[i].value))
+            b->full = true;
+    }
+    loader_checksum(b, FILE_TABLES, at + 9, at, (uint32_t)cfg->dsdt_len);
+    return at;
 }
 
 static void madt_override(struct builder *b, uint8_t irq, uint32_t gsi, uint16_t flags)
@@ -337,7 +344,6 @@ bool acpi_tables_add(struct fw_cfg *fw, const struct acpi_tables_cfg *cfg)
     if (cfg->hpet)
         add_hpet(&b);
     add_waet(&b);
-    add_ssdt(&b, cfg);
     uint32_t rsdt = add_rsdt(&b);
     memcpy(rsdp + 9, "TNM   ", 6);
     st32(rsdp + 16, rsdt);

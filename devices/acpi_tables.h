@@ -1,6 +1,6 @@
 /* Builds the ACPI tables and the linker script with which SeaBIOS puts them into memory: fw_cfg
  * files etc/acpi/rsdp, etc/acpi/tables and etc/table-loader. The DSDT comes compiled from
- * roms/acpi/dsdt.asl; what depends on the machine (CPU count, PCI windows) is in a small SSDT.
+ * roms/acpi/dsdt.asl; what depends on the machine (CPU count, PCI windows) is patched into it.
  */
 #ifndef DEVICES_ACPI_TABLES_H
 #define DEVICES_ACPI_TABLES_H

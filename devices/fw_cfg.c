@@ -4,7 +4,7 @@
  * as the interface's home on other machines left them. Reading past an item's end gives zeros.
  *
  * Known inaccuracies: items are read-only, DMA writes end with the error bit; DMA pads at most
- * 16 MiB of zeros after an item's end, so that a wrong length cannot stop the machine.
+ * 1 MiB of zeros after an item's end, so that a wrong length cannot stop the machine.
  */
 #include "devices/fw_cfg.h"
 #include "mmu/physmap.h"
@@ -16,7 +16,7 @@
 #define PORT_DMA 0x514
 #define ID_TRADITIONAL 1u
 #define ID_DMA 2u
-#define DMA_PAD_MAX (16 * MIB)
+#define DMA_PAD_MAX (1 * MIB)
 
 enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16 };
 

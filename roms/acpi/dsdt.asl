@@ -1,14 +1,15 @@
-/* The differentiated system description of the i440FX board. What depends on the machine comes from
- * the SSDT that devices/acpi_tables.c writes: the number of CPUs and PCI's memory windows.
- * ACPI specification 6.4.
+/* The differentiated system description of the i440FX board. What depends on the machine stands in
+ * the names at the top, whose values devices/acpi_tables.c replaces: they must stay wide enough for
+ * a DWordConst. SeaBIOS reads this table too, with a parser that knows names, scopes, devices and
+ * methods but neither externals nor 64-bit constants outside methods. ACPI specification 6.4.
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "TNM", "TNMDSDT", 1)
 {
-    External (\NCPU, IntObj)            // CPUs, 1 to 8
-    External (\PM32, IntObj)            // first address of the PCI window under 4 GiB
-    External (\PL32, IntObj)            // its length; it ends before the I/O APIC
-    External (\PM64, IntObj)            // the same above RAM; length 0: none
-    External (\PL64, IntObj)
+    Name (NCPU, 0x7FFFFFFF)             // CPUs, 1 to 8
+    Name (PM32, 0x7FFFFFFF)             // first address of the PCI window under 4 GiB
+    Name (PL32, 0x7FFFFFFF)             // its length; it ends before the I/O APIC
+    Name (PM64, 0x7FFFFFFF)             // the window above RAM, in GiB
+    Name (PL64, 0x7FFFFFFF)             // its length; 0: none
 
     Name (PICM, Zero)
     Method (_PIC, 1)                    // the operating system says: 0 8259, 1 I/O APIC
@@ -117,9 +118,9 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "TNM", "TNMDSDT", 1)
                 CreateQWordField (CR64, ^PW64._MIN, MN64)
                 CreateQWordField (CR64, ^PW64._MAX, MX64)
                 CreateQWordField (CR64, ^PW64._LEN, LN64)
-                MN64 = \PM64
-                LN64 = \PL64
-                MX64 = (\PM64 + \PL64 - 1)
+                MN64 = (\PM64 << 30)
+                LN64 = (\PL64 << 30)
+                MX64 = (((\PM64 + \PL64) << 30) - 1)
                 Return (ConcatenateResTemplate (CRES, CR64))
             }
 

@@ -150,12 +150,18 @@ static uint8_t sum(const uint8_t *p, uint32_t n)
 START_TEST(acpi_installs)
 {
     static uint8_t tables[16384], rsdp[64], script[8192];
-    const uint32_t base = 0x7ffe0000, rsdp_at = 0xf5000;
-    uint8_t dsdt[40] = "DSDT";
+    const uint32_t base = 0x7ffe0000;
+    uint8_t dsdt[36 + 5 * 10] = "DSDT";
     struct board t;
     setup(&t);
     st32(dsdt + 4, sizeof(dsdt));
-    dsdt[9] = (uint8_t)-sum(dsdt, sizeof(dsdt));
+    static const char names[5][5] = {"NCPU", "PM32", "PL32", "PM64", "PL64"};
+    for (unsigned i = 0; i < 5; i++) {
+        uint8_t *p = dsdt + 36 + 10 * i;
+        p[0] = 8;
+        memcpy(p + 1, names[i], 4);
+        p[5] = 0x0c;
+    }
     const struct acpi_tables_cfg cfg = {.cpus = 4, .ram_below_4g = 512 * MIB, .dsdt = dsdt,
                                         .dsdt_len = sizeof(dsdt), .phys_bits = 40, .hpet = true};
     ck_assert(acpi_tables_add(t.fw, &cfg));
@@ -177,7 +183,6 @@ START_TEST(acpi_installs)
             file[off] = (uint8_t)(file[off] - sum(file + start, n));
         }
     }
-    (void)rsdp_at;
     ck_assert_mem_eq(rsdp, "RSD PTR ", 8);
     ck_assert_uint_eq(sum(rsdp, 20), 0);
     const uint8_t *rsdt = tables + (ld32(rsdp + 16) - base);
@@ -185,13 +190,13 @@ START_TEST(acpi_installs)
     ck_assert_uint_eq(sum(rsdt, ld32(rsdt + 4)), 0);
     char seen[8][5] = {{0}};
     unsigned n = (ld32(rsdt + 4) - 36) / 4;
-    ck_assert_uint_eq(n, 5);
+    ck_assert_uint_eq(n, 4);
     for (unsigned i = 0; i < n; i++) {
         const uint8_t *tab = tables + (ld32(rsdt + 36 + 4 * i) - base);
         ck_assert_uint_eq(sum(tab, ld32(tab + 4)), 0);
         memcpy(seen[i], tab, 4);
     }
-    const char *const want[] = {"FACP", "APIC", "HPET", "WAET", "SSDT"};
+    const char *const want[] = {"FACP", "APIC", "HPET", "WAET"};
     for (unsigned i = 0; i < n; i++)
         ck_assert_str_eq(seen[i], want[i]);
     const uint8_t *fadt = tables + (ld32(rsdt + 36) - base);
@@ -199,6 +204,13 @@ START_TEST(acpi_installs)
     ck_assert_uint_eq(ld32(fadt + 36) % 64, 0);
     ck_assert_mem_eq(tables + (ld32(fadt + 40) - base), "DSDT", 4);
     ck_assert_uint_eq(ld64(fadt + 140), ld32(fadt + 40));
+    const uint8_t *installed = tables + (ld32(fadt + 40) - base);
+    ck_assert_uint_eq(sum(installed, sizeof(dsdt)), 0);
+    ck_assert_uint_eq(ld32(installed + 36 + 6), 4);
+    ck_assert_uint_eq(ld32(installed + 46 + 6), 0x80000000);
+    ck_assert_uint_eq(ld32(installed + 56 + 6), 0x7ec00000);
+    ck_assert_uint_eq(ld32(installed + 66 + 6), 4);
+    ck_assert_uint_eq(ld32(installed + 76 + 6), 1020);
     const uint8_t *madt = tables + (ld32(rsdt + 40) - base);
     ck_assert_uint_eq(ld32(madt + 4), 44 + 4 * 8 + 12 + 5 * 10 + 6);
     harness_free(t.h);
