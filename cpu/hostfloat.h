@@ -69,6 +69,17 @@ HOSTFLOAT_INLINE bool f32_is_ordinary(f32 a)
     return (a >> 23 & 0xff) - 1 < 0xfe;
 }
 
+/* Ordinary or zero. */
+HOSTFLOAT_INLINE bool f64_is_plain(f64 a)
+{
+    return f64_is_ordinary(a) || !(a << 1);
+}
+
+HOSTFLOAT_INLINE bool f32_is_plain(f32 a)
+{
+    return f32_is_ordinary(a) || !(a << 1);
+}
+
 /* A result that cannot have been tiny or have overflowed: one exponent of margin at the bottom,
  * where rounding up to the smallest normal number hides tininess. */
 HOSTFLOAT_INLINE bool f64_is_inside(f64 a)
@@ -88,7 +99,7 @@ HOSTFLOAT_INLINE bool host_f64_op(enum fp_op op, f64 a, f64 b, f64 *r)
         return false;
     double x = host_f64(a), y = host_f64(b);
     if (op == FPOP_ADD || op == FPOP_SUB) {
-        if (!(f64_is_ordinary(a) || !(a << 1)) || !(f64_is_ordinary(b) || !(b << 1)))
+        if (!f64_is_plain(a) || !f64_is_plain(b))
             return false;
         *r = guest_f64(op == FPOP_ADD ? x + y : x - y);
         return f64_is_inside(*r) || !(*r << 1);
@@ -105,7 +116,7 @@ HOSTFLOAT_INLINE bool host_f32_op(enum fp_op op, f32 a, f32 b, f32 *r)
         return false;
     float x = host_f32(a), y = host_f32(b);
     if (op == FPOP_ADD || op == FPOP_SUB) {
-        if (!(f32_is_ordinary(a) || !(a << 1)) || !(f32_is_ordinary(b) || !(b << 1)))
+        if (!f32_is_plain(a) || !f32_is_plain(b))
             return false;
         *r = guest_f32(op == FPOP_ADD ? x + y : x - y);
         return f32_is_inside(*r) || !(*r << 1);
@@ -114,6 +125,36 @@ HOSTFLOAT_INLINE bool host_f32_op(enum fp_op op, f32 a, f32 b, f32 *r)
         return false;
     *r = guest_f32(op == FPOP_MUL ? x * y : x / y);
     return f32_is_inside(*r);
+}
+
+/* Four at once, all or nothing: in vectors of the compiler's, which any host has or imitates. A
+ * zero operand or result here sends all four back. */
+typedef float host_v4f __attribute__((vector_size(16)));
+typedef uint32_t host_v4u __attribute__((vector_size(16)));
+
+HOSTFLOAT_INLINE bool host_f32x4_op(enum fp_op op, const f32 a[4], const f32 b[4], f32 r[4])
+{
+    host_v4f x, y, z;
+    host_v4u ia, ib, iz;
+    uint64_t outside[2];
+
+    if (!HOSTFLOAT_EXACT)
+        return false;
+    memcpy(&x, a, 16);
+    memcpy(&y, b, 16);
+    memcpy(&ia, a, 16);
+    memcpy(&ib, b, 16);
+    z = op == FPOP_ADD ? x + y : op == FPOP_SUB ? x - y : op == FPOP_MUL ? x * y : x / y;
+    memcpy(&iz, &z, 16);
+    /* Without signs: exponents of 1 to 254, of 2 to 253 in results. */
+    host_v4u bad = (host_v4u)((ia << 1) - 0x01000000 >= 0xfe000000);
+    bad |= (host_v4u)((ib << 1) - 0x01000000 >= 0xfe000000);
+    bad |= (host_v4u)((iz << 1) - 0x02000000 >= 0xfc000000);
+    memcpy(outside, &bad, 16);
+    if (outside[0] | outside[1])
+        return false;
+    memcpy(r, &z, 16);
+    return true;
 }
 
 HOSTFLOAT_INLINE bool host_f64_sqrt(f64 a, f64 *r)

@@ -71,10 +71,15 @@ SSE_INLINE bool arith_sd(struct cpu *cpu, const struct insn *i, enum fp_op op)
 SSE_INLINE bool vector_f32(struct cpu *cpu, enum fp_op even, enum fp_op odd, const f32 *a,
                            const f32 *b, uint8_t *dst)
 {
-    struct fp_env e = sse_env(cpu);
     bool host = sse_host_usable(cpu);
     f32 r[4];
 
+    if (host && even == odd && host_f32x4_op(even, a, b, r)) {
+        for (unsigned n = 0; n < 4; n++)
+            st32(dst + n * 4, r[n]);
+        return true;
+    }
+    struct fp_env e = sse_env(cpu);
     for (unsigned n = 0; n < 4; n++) {
         enum fp_op op = n & 1 ? odd : even;
         if (!host || !host_f32_op(op, a[n], b[n], &r[n]))
@@ -90,10 +95,15 @@ SSE_INLINE bool vector_f32(struct cpu *cpu, enum fp_op even, enum fp_op odd, con
 SSE_INLINE bool vector_f64(struct cpu *cpu, enum fp_op even, enum fp_op odd, const f64 *a,
                            const f64 *b, uint8_t *dst)
 {
-    struct fp_env e = sse_env(cpu);
     bool host = sse_host_usable(cpu);
     f64 r[2];
 
+    if (host && host_f64_op(even, a[0], b[0], &r[0]) && host_f64_op(odd, a[1], b[1], &r[1])) {
+        st64(dst, r[0]);
+        st64(dst + 8, r[1]);
+        return true;
+    }
+    struct fp_env e = sse_env(cpu);
     for (unsigned n = 0; n < 2; n++) {
         enum fp_op op = n & 1 ? odd : even;
         if (!host || !host_f64_op(op, a[n], b[n], &r[n]))

@@ -31,21 +31,23 @@ static bool predicate_quiet(unsigned imm)
     return (imm & 3) == 0 || (imm & 3) == 3;
 }
 
+/* Of plain numbers, which any host compares alike. */
+SSE_INLINE enum fp_order order_host(double a, double b)
+{
+    return a < b ? FP_LESS : a > b ? FP_GREATER : FP_EQUAL;
+}
+
 SSE_INLINE enum fp_order order_f32(struct fp_env *e, f32 a, f32 b, bool quiet)
 {
-    if (LIKELY(f32_is_ordinary(a) && f32_is_ordinary(b))) {
-        float x = host_f32(a), y = host_f32(b);
-        return x < y ? FP_LESS : x > y ? FP_GREATER : FP_EQUAL;
-    }
+    if (LIKELY(f32_is_plain(a) && f32_is_plain(b)))
+        return order_host(host_f32(a), host_f32(b));
     return f32_compare(e, a, b, quiet);
 }
 
 SSE_INLINE enum fp_order order_f64(struct fp_env *e, f64 a, f64 b, bool quiet)
 {
-    if (LIKELY(f64_is_ordinary(a) && f64_is_ordinary(b))) {
-        double x = host_f64(a), y = host_f64(b);
-        return x < y ? FP_LESS : x > y ? FP_GREATER : FP_EQUAL;
-    }
+    if (LIKELY(f64_is_plain(a) && f64_is_plain(b)))
+        return order_host(host_f64(a), host_f64(b));
     return f64_compare(e, a, b, quiet);
 }
 
@@ -133,12 +135,16 @@ SSE_INLINE void order_to_flags(struct cpu *cpu, enum fp_order o)
 
 SSE_INLINE bool comi_f32(struct cpu *cpu, const struct insn *i, bool quiet)
 {
-    struct fp_env e = sse_env(cpu);
-    f32 b;
+    f32 a = ld32(cpu->xmm[i->reg].b), b;
 
     if (!sse_src32(cpu, i, &b))
         return false;
-    enum fp_order o = order_f32(&e, ld32(cpu->xmm[i->reg].b), b, quiet);
+    if (LIKELY(f32_is_plain(a) && f32_is_plain(b))) {
+        order_to_flags(cpu, order_host(host_f32(a), host_f32(b)));
+        return true;
+    }
+    struct fp_env e = sse_env(cpu);
+    enum fp_order o = f32_compare(&e, a, b, quiet);
     if (!sse_commit(cpu, &e))
         return false;
     order_to_flags(cpu, o);
@@ -147,12 +153,16 @@ SSE_INLINE bool comi_f32(struct cpu *cpu, const struct insn *i, bool quiet)
 
 SSE_INLINE bool comi_f64(struct cpu *cpu, const struct insn *i, bool quiet)
 {
-    struct fp_env e = sse_env(cpu);
-    f64 b;
+    f64 a = ld64(cpu->xmm[i->reg].b), b;
 
     if (!sse_src64(cpu, i, &b))
         return false;
-    enum fp_order o = order_f64(&e, ld64(cpu->xmm[i->reg].b), b, quiet);
+    if (LIKELY(f64_is_plain(a) && f64_is_plain(b))) {
+        order_to_flags(cpu, order_host(host_f64(a), host_f64(b)));
+        return true;
+    }
+    struct fp_env e = sse_env(cpu);
+    enum fp_order o = f64_compare(&e, a, b, quiet);
     if (!sse_commit(cpu, &e))
         return false;
     order_to_flags(cpu, o);
@@ -346,7 +356,6 @@ SSE_INLINE bool f32_to_gpr(struct cpu *cpu, const struct insn *i, bool truncate)
 
 SSE_INLINE bool f64_to_gpr(struct cpu *cpu, const struct insn *i, bool truncate)
 {
-    struct fp_env e = sse_env(cpu);
     unsigned size = insn_y_size(cpu, i);
     f64 a;
 
@@ -362,6 +371,7 @@ SSE_INLINE bool f64_to_gpr(struct cpu *cpu, const struct insn *i, bool truncate)
             return true;
         }
     }
+    struct fp_env e = sse_env(cpu);
     int64_t r = f64_to_int(&e, a, size * 8, truncate ? FR_ZERO : (enum fp_round)e.rounding);
     if (!sse_commit(cpu, &e))
         return false;

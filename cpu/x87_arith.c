@@ -290,6 +290,14 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
 COMPARE_MEM(fcom, false)
 COMPARE_MEM(fcomp, true)
 
+/* All six arithmetic flags are written, so the lazy state is set outright. */
+X87_INLINE void order_to_flags(struct cpu *cpu, enum fp_order o)
+{
+    cpu->cc_op = CC_FLAGS * 4;
+    cpu->cc_a = o == FP_LESS ? FL_CF : o == FP_UNORDERED ? FL_CF | FL_PF : 0;
+    cpu->cc_res = o == FP_LESS || o == FP_GREATER;
+}
+
 /* ST0 with ST(n), into the condition codes or into EFLAGS. */
 X87_INLINE bool compare_reg(struct cpu *cpu, const struct insn *i, unsigned low, bool quiet,
                             bool eflags, unsigned pops)
@@ -300,8 +308,6 @@ X87_INLINE bool compare_reg(struct cpu *cpu, const struct insn *i, unsigned low,
     bool done;
 
     x87_note(cpu, i, low);
-    if (eflags)
-        cpu_put_arith(cpu, 0, FL_OF | FL_SF | FL_AF); /* whatever happens */
     if (UNLIKELY(x87_empty(f, 0) || x87_empty(f, n))) {
         done = x87_stack_fault(cpu, false);
     } else {
@@ -311,12 +317,7 @@ X87_INLINE bool compare_reg(struct cpu *cpu, const struct insn *i, unsigned low,
             f->sw |= c1;
     }
     if (eflags)
-        cpu_put_arith(cpu,
-                      o == FP_GREATER ? 0
-                      : o == FP_LESS  ? FL_CF
-                      : o == FP_EQUAL ? FL_ZF
-                                      : FL_ZF | FL_PF | FL_CF,
-                      FL_ZF | FL_PF | FL_CF);
+        order_to_flags(cpu, o);
     else
         order_to_cc(f, o);
     while (done && pops--)
