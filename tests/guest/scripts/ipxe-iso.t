@@ -1,0 +1,12 @@
+# iPXE from its CD image: banner and command line.
+memory 64M
+cdrom $GUESTS/ipxe/usr/lib/ipxe/ipxe.iso
+boot d
+screen iPXE 1.
+limit 200
+screen Ctrl-B
+run 0.2
+type b
+screen iPXE>
+type help\n
+screen config

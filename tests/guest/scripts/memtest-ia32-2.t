@@ -1,0 +1,11 @@
+# memtest86+ ia32, 2 vCPU: one whole pass over 64 MiB without an error.
+memory 64M
+cpus 2
+model max
+cdrom $GUESTS/memtest/usr/lib/memtest86+/memtest86+ia32.iso
+boot d
+limit 30
+screen Memtest86+
+limit 4000
+screen Pass:   1
+screen Errors: 0
