@@ -87,7 +87,7 @@ struct block_dev *block_open_chained(const struct block_options *opt,
             return NULL;
         }
     }
-    if (!choose_format(opt, &f, &qcow2, &guessed, err)) {
+    if (!host_file_lock(&f, opt->path, err) || !choose_format(opt, &f, &qcow2, &guessed, err)) {
         host_file_close(&f);
         return NULL;
     }

@@ -111,16 +111,17 @@ bool host_file_open(struct host_file *f, const char *path, bool writable, struct
     f->writable = writable;
 
     struct stat st;
-    off_t end = fstat(f->fd, &st) == 0 ? lseek(f->fd, 0, SEEK_END) : -1;
-    bool usable = false;
-    if (end >= 0 && S_ISDIR(st.st_mode))
+    off_t end = -1;
+    if (fstat(f->fd, &st) < 0)
+        open_error(err, path, writable);
+    else if (S_ISDIR(st.st_mode))
         error_set(err, ERR_INVALID, "'%s' is a directory: name a disk image file", path);
-    else if (end >= 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
-        usable = true;
-    else
+    else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         error_set(err, ERR_INVALID, "'%s' is neither a file nor a block device: name a disk image",
                   path);
-    if (!usable) {
+    else if ((end = lseek(f->fd, 0, SEEK_END)) < 0)
+        open_error(err, path, writable);
+    if (end < 0) {
         host_file_close(f);
         return false;
     }
@@ -128,19 +129,26 @@ bool host_file_open(struct host_file *f, const char *path, bool writable, struct
     f->size = (uint64_t)end;
     f->dev = st.st_dev;
     f->ino = st.st_ino;
-
-    if (lock_fd(f->fd, writable) == LOCK_REFUSED) {
-        host_file_close(f);
-        if (writable)
-            return error_set(err, ERR_STATE,
-                             "disk image '%s' is in use: stop the machine that uses it, or use "
-                             "discard=on when it only reads",
-                             path);
-        return error_set(err, ERR_STATE,
-                         "disk image '%s' is being written by another machine: stop that first",
-                         path);
-    }
     return true;
+}
+
+bool host_file_lock(struct host_file *f, const char *path, struct error *err)
+{
+    if (lock_fd(f->fd, f->writable) != LOCK_REFUSED) {
+        /* Whoever had it until now may have made it longer. */
+        off_t end = lseek(f->fd, 0, SEEK_END);
+        if (end < 0)
+            return open_error(err, path, f->writable);
+        f->size = (uint64_t)end;
+        return true;
+    }
+    if (f->writable)
+        return error_set(err, ERR_STATE,
+                         "disk image '%s' is in use: stop the machine that uses it, or use "
+                         "discard=on when it only reads",
+                         path);
+    return error_set(err, ERR_STATE,
+                     "disk image '%s' is being written by another machine: stop that first", path);
 }
 
 bool host_file_temp(struct host_file *f, struct error *err)

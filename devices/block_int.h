@@ -26,9 +26,10 @@ struct host_file {
     ino_t ino;
 };
 
-/* Opens and locks. False with *err filled when it is missing, a directory, not permitted, or in
- * use by somebody in a way that excludes ours. */
+/* False with *err filled when it is missing, a directory or not permitted. */
 bool host_file_open(struct host_file *f, const char *path, bool writable, struct error *err);
+/* False with *err filled when somebody uses it in a way that excludes ours. Kept until closed. */
+bool host_file_lock(struct host_file *f, const char *path, struct error *err);
 /* An unnamed file for what will be thrown away. */
 bool host_file_temp(struct host_file *f, struct error *err);
 void host_file_close(struct host_file *f);

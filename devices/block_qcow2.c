@@ -337,9 +337,11 @@ static bool open_backing(struct qcow2 *q, const char *path, const uint8_t *h, ui
         &(struct block_options){.path = full, .format = fmt[0] ? fmt : NULL, .readonly = true},
         &here, &inner);
     free(full);
-    if (!q->backing)
-        return error_set(err, inner.code, "backing file of '%.120s': %.380s", path, inner.text);
-    return true;
+    if (q->backing)
+        return true;
+    /* Once, for the image that the user named. */
+    return above ? error_set(err, inner.code, "%s", inner.text)
+                 : error_set(err, inner.code, "backing file of '%.120s': %.380s", path, inner.text);
 }
 
 void *qcow2_open(struct host_file *f, const char *path, const struct block_chain *above,

@@ -29,12 +29,12 @@ static const char *in_dir(const char *name)
 static int sh(const char *fmt, ...)
 {
     char cmd[1024];
-    int n = snprintf(cmd, sizeof(cmd), "cd %s && ", dir);
+    int n = snprintf(cmd, sizeof(cmd), "cd %s && (", dir);
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(cmd + n, sizeof(cmd) - (size_t)n, fmt, ap);
     va_end(ap);
-    strncat(cmd, " >/dev/null 2>&1", sizeof(cmd) - strlen(cmd) - 1);
+    strncat(cmd, ") >/dev/null 2>&1", sizeof(cmd) - strlen(cmd) - 1);
     int r = system(cmd);
     return WIFEXITED(r) ? WEXITSTATUS(r) : -1;
 }
@@ -354,7 +354,6 @@ START_TEST(qcow2_backing)
         block_close(b);
         qemu_agrees("sub/top.qcow2", want, false);
     }
-    sh("cmp base.raw base.raw");
     free(want);
     free(base);
 }
