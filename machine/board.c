@@ -66,9 +66,9 @@ static void cpu_intr(void *opaque, int level)
         return;
     }
     cpu_interrupt(cpu, CPU_INTR);
-    /* Another CPU's interrupt: whoever sent it often spins until it is answered. */
-    if (r->index != r->m->current)
-        run_shorten_slice(r->m);
+    /* For the running CPU, so that it is taken after this very instruction, however the code is cut
+     * into blocks; for another, because whoever sent it often spins until it is answered. */
+    run_shorten_slice(r->m);
 }
 
 static void cpu_nmi(void *opaque)

@@ -442,10 +442,18 @@ void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size)
     }
 }
 
+void physmap_code_set_lines(struct physmap *m, uint64_t ra, uint32_t mask)
+{
+    m->code_mask[ra >> PAGE_SHIFT] = mask;
+    if (!mask)
+        m->flags[ra >> PAGE_SHIFT] &= (uint8_t)~PF_CODE;
+    else if (!(m->flags[ra >> PAGE_SHIFT] & PF_CODE))
+        physmap_flag_set(m, ra & PAGE_MASK, PAGE_SIZE, PF_CODE);
+}
+
 void physmap_code_clear_page(struct physmap *m, uint64_t ra)
 {
-    m->code_mask[ra >> PAGE_SHIFT] = 0;
-    m->flags[ra >> PAGE_SHIFT] &= (uint8_t)~PF_CODE;
+    physmap_code_set_lines(m, ra, 0);
 }
 
 void physmap_track(struct physmap *m, uint64_t ra, uint64_t size)

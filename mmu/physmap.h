@@ -107,6 +107,9 @@ void physmap_written(struct physmap *m, uint64_t ra, unsigned size);
 /* Lines of code: 32 lines of 128 bytes a page. Adding the first sets PF_CODE. */
 void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size);
 void physmap_code_clear_page(struct physmap *m, uint64_t ra);
+/* Replaces the lines of ra's page by exactly those of mask (bit n: bytes 128n to 128n+127), after
+ * blocks have been dropped: a line that keeps its bit costs every later write a search. */
+void physmap_code_set_lines(struct physmap *m, uint64_t ra, uint32_t mask);
 
 /* Dirty tracking of a store range, for displays: track arms PF_TRACK; dirty_take says whether the
  * page at ra was written since it was last asked, and arms it again. So that a display can ask for
