@@ -4,7 +4,8 @@
  *
  * Known inaccuracies:
  * - The legacy ports answer whatever IDETIM's decode enable and the PCI command register say, so that
- *   a machine without firmware has its disks; IDETIM, SIDETIM are storage.
+ *   a machine without firmware has its disks; IDETIM, SIDETIM are storage, and the decode enables
+ *   that drivers look at are set from the start (the chip has them clear).
  * - The time a command takes does not depend on the mode chosen, nor on where the heads were.
  * - A command that reaches past the end of the disk fails as a whole, not at the first bad sector.
  * - A bus master transfer is one moment at the end of its time, not a flow.
@@ -49,6 +50,8 @@ void ide_raise(struct ide_drive *d)
 
 static void lower(struct ide_drive *d)
 {
+    if (!d->irq)
+        return; /* status is polled a lot */
     d->irq = false;
     update_line(d->ch);
 }
@@ -673,6 +676,7 @@ static bool ide_init(struct device *dev, struct error *err)
                           .vendor = 0x8086, .device = 0x7010, .class_code = 0x010180}, err))
         return false;
     pci_set_wmask(&ide->pci, 0x40, 0xffffffff, 4); /* IDETIM of both channels */
+    pci_set_initial(&ide->pci, 0x40, 0x80008000, 4);
     pci_set_wmask(&ide->pci, 0x44, 0xff, 1);       /* SIDETIM */
     /* Fast back-to-back capable, medium DEVSEL timing (2.2.4). */
     pci_set_initial(&ide->pci, PCI_STATUS, 0x0280, 2);
