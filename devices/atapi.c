@@ -33,12 +33,12 @@ enum { IR_COMMAND = 1, IR_TO_HOST = 2 };
 enum { EVENT_NEW_MEDIA = 2, EVENT_REMOVED = 3 };
 
 static const struct vm_field atapi_fields[] = {
-    VM_INT(struct atapi, sense_key),   VM_INT(struct atapi, asc),
-    VM_INT(struct atapi, ascq),        VM_INT(struct atapi, attention),
+    VM_INT(struct atapi, sense_key),     VM_INT(struct atapi, asc),
+    VM_INT(struct atapi, ascq),          VM_INT(struct atapi, attention),
     VM_INT(struct atapi, attention_asc), VM_INT(struct atapi, media_event),
-    VM_INT(struct atapi, loaded),      VM_INT(struct atapi, tray_open),
-    VM_INT(struct atapi, locked),      VM_INT(struct atapi, raw),
-    VM_INT(struct atapi, limit),       VM_END,
+    VM_INT(struct atapi, loaded),        VM_INT(struct atapi, tray_open),
+    VM_INT(struct atapi, locked),        VM_INT(struct atapi, raw),
+    VM_INT(struct atapi, limit),         VM_END,
 };
 const struct vmstate vm_atapi = VMSTATE("atapi", struct atapi, atapi_fields);
 
@@ -317,11 +317,11 @@ static uint32_t mode_page(const struct ide_drive *d, uint8_t *p, uint8_t page, b
             b[2] = 0x04; /* IMMED is always set */
             b[7] = 75;   /* blocks a second */
         } else {
-            b[2] = 0x0b; /* reads CD-R, CD-RW and DVD-ROM */
-            b[4] = 0x40; /* multi-session discs are no harm */
+            b[2] = 0x0b;                                     /* reads CD-R, CD-RW and DVD-ROM */
+            b[4] = 0x40;                                     /* multi-session discs are no harm */
             b[6] = (uint8_t)(0x29 | (d->cd.locked ? 2 : 0)); /* tray, eject, lock */
-            put16(b + 8, 5632);                               /* kB/s */
-            put16(b + 12, 512);                               /* KiB of buffer */
+            put16(b + 8, 5632);                              /* kB/s */
+            put16(b + 12, 512);                              /* KiB of buffer */
             put16(b + 14, 5632);
         }
     }
@@ -502,7 +502,7 @@ static void read_disc_information(struct ide_drive *d, const uint8_t *cmd)
     put16(d->buf, 32);
     d->buf[2] = 0x0e; /* complete disc, complete session */
     d->buf[3] = d->buf[4] = d->buf[5] = d->buf[6] = 1;
-    d->buf[7] = 0x20; /* unrestricted use */
+    d->buf[7] = 0x20;             /* unrestricted use */
     memset(d->buf + 16, 0xff, 8); /* no addresses for further sessions */
     reply(d, 34, be16(cmd + 7));
 }
@@ -756,7 +756,7 @@ void atapi_exec(struct ide_drive *d)
     d->lba48 = false;
     d->left = 0;
     switch (d->command) {
-    case 0xa0:                 /* PACKET */
+    case 0xa0:                /* PACKET */
         if (d->feature & 2) { /* overlapped: not announced */
             ide_fail(d, ATA_E_ABRT, 0);
             break;

@@ -15,11 +15,11 @@ struct atapi {
     uint8_t sense_key, asc, ascq; /* for REQUEST SENSE */
     bool attention;               /* a unit attention is due: attention_asc */
     uint8_t attention_asc;
-    uint8_t media_event;          /* for GET EVENT STATUS NOTIFICATION: 1 eject, 2 new, 3 removed */
-    bool loaded;                  /* a medium is in the closed tray */
+    uint8_t media_event; /* for GET EVENT STATUS NOTIFICATION: 1 eject, 2 new, 3 removed */
+    bool loaded;         /* a medium is in the closed tray */
     bool tray_open, locked;
-    bool raw;                     /* the running transfer is of 2352-byte frames */
-    uint32_t limit;               /* bytes a PIO block may have */
+    bool raw;       /* the running transfer is of 2352-byte frames */
+    uint32_t limit; /* bytes a PIO block may have */
 };
 extern const struct vmstate vm_atapi;
 

@@ -95,8 +95,7 @@ static bool open_error(struct error *err, const char *path, bool writable)
                              "readonly=on or discard=on",
                              path);
         return error_set(err, ERR_IO,
-                         "may not read disk image '%s': change its permissions or its owner",
-                         path);
+                         "may not read disk image '%s': change its permissions or its owner", path);
     default:
         return error_set(err, ERR_IO, "cannot open disk image '%s': %s", path, strerror(errno));
     }

@@ -18,7 +18,7 @@
 /* ---- host files ------------------------------------------------------------------------------- */
 
 struct host_file {
-    int fd;        /* -1: not open */
+    int fd; /* -1: not open */
     bool writable;
     bool regular;  /* false: a block device, whose size never changes */
     uint64_t size; /* kept current by host_file_write */

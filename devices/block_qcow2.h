@@ -53,23 +53,23 @@ enum {
 #define Q2_INCOMPAT_EXTL2   BIT64(4)
 
 /* L1 and L2 entries. */
-#define Q2_COPIED     BIT64(63)
-#define Q2_COMPRESSED BIT64(62)
-#define Q2_ZERO       BIT64(0)
-#define Q2_OFFSET     0x00fffffffffffe00ull
+#define Q2_COPIED      BIT64(63)
+#define Q2_COMPRESSED  BIT64(62)
+#define Q2_ZERO        BIT64(0)
+#define Q2_OFFSET      0x00fffffffffffe00ull
 #define Q2_L1_RESERVED 0x7f000000000001ffull
 #define Q2_L2_RESERVED 0x3f000000000001feull /* and bit 0 before version 3 */
 
 /* Arbitrary limits against absurd headers, as large as QEMU's. */
-#define Q2_MAX_L1_BYTES (32 * MIB)
-#define Q2_MAX_RT_BYTES (8 * MIB)
+#define Q2_MAX_L1_BYTES  (32 * MIB)
+#define Q2_MAX_RT_BYTES  (8 * MIB)
 #define Q2_MAX_SNAPSHOTS 65536u
 
 /* A cached table, in the file's byte order. */
 struct q2_table {
-    uint64_t offset; /* in the file; 0: empty slot */
-    uint64_t used;   /* for choosing the oldest */
-    uint8_t *data;   /* one cluster */
+    uint64_t offset;             /* in the file; 0: empty slot */
+    uint64_t used;               /* for choosing the oldest */
+    uint8_t *data;               /* one cluster */
     uint32_t dirty_lo, dirty_hi; /* bytes to write; equal: clean */
 };
 
@@ -96,8 +96,8 @@ struct qcow2 {
     uint32_t l1_size, rt_size, snapshots; /* entries */
     struct q2_cache l2_cache, rb_cache;
     uint64_t use_counter;
-    uint8_t *bounce;       /* one cluster: what a write is merged into */
-    uint8_t *inflated;     /* the last compressed cluster read */
+    uint8_t *bounce;         /* one cluster: what a write is merged into */
+    uint8_t *inflated;       /* the last compressed cluster read */
     uint64_t inflated_entry; /* its L2 entry; 0: none */
 
     /* For writing only. */
@@ -105,8 +105,8 @@ struct qcow2 {
     bool broken;   /* damage was found: no more writes */
     uint8_t *meta;
     uint64_t meta_clusters; /* bits in it */
-    uint64_t end;       /* first cluster past all that was ever handed out */
-    uint64_t free_hint; /* no free cluster below */
+    uint64_t end;           /* first cluster past all that was ever handed out */
+    uint64_t free_hint;     /* no free cluster below */
     uint32_t l1_dirty_lo, l1_dirty_hi, rt_dirty_lo, rt_dirty_hi; /* entries; equal: clean */
     struct q2_free frees[Q2_MAX_FREES]; /* counts to lower after the next sync */
     unsigned nfrees;

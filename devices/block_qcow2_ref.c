@@ -228,8 +228,7 @@ bool qcow2_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *count)
 /* The cluster's refcount block exists. */
 static bool set_refcount(struct qcow2 *q, uint64_t cluster, uint64_t count)
 {
-    struct q2_table *t =
-        qcow2_table(q, &q->rb_cache, q->rt[cluster >> q->refblock_bits], false);
+    struct q2_table *t = qcow2_table(q, &q->rb_cache, q->rt[cluster >> q->refblock_bits], false);
     if (!t || count > max_count(q))
         return false;
     uint64_t i = cluster & (BIT64(q->refblock_bits) - 1);
@@ -438,8 +437,7 @@ bool qcow2_sync(struct qcow2 *q)
             return false;
         q->rt_dirty_lo = q->rt_dirty_hi = 0;
     }
-    if (tables &&
-        (!host_file_flush(&q->file) || !write_cache(q, &q->l2_cache, &tables)))
+    if (tables && (!host_file_flush(&q->file) || !write_cache(q, &q->l2_cache, &tables)))
         return false;
     if (l1) {
         if (!host_file_flush(&q->file) ||

@@ -160,15 +160,13 @@ bool qcow2_write(void *state, uint64_t offset, const void *buf, size_t len)
 
 /* Drops whole clusters. must_zero: they have to read as zeros; otherwise those that cannot cheaply
  * are left as they are. *done is false when must_zero was more than the version can say. */
-static bool drop_clusters(struct qcow2 *q, uint64_t first, uint64_t end, bool must_zero,
-                          bool *done)
+static bool drop_clusters(struct qcow2 *q, uint64_t first, uint64_t end, bool must_zero, bool *done)
 {
     *done = true;
     for (uint64_t index = first; index < end; index++) {
         uint32_t l1 = (uint32_t)(index >> q->l2_bits);
         uint32_t l2 = (uint32_t)(index & (BIT64(q->l2_bits) - 1));
-        bool reads_backing =
-            q->backing && index << q->cluster_bits < q->backing->size;
+        bool reads_backing = q->backing && index << q->cluster_bits < q->backing->size;
         if (!q->l1[l1] && (!reads_backing || !must_zero)) {
             index |= BIT64(q->l2_bits) - 1; /* nothing here in the whole table */
             continue;
@@ -206,8 +204,7 @@ bool qcow2_zero(void *state, uint64_t offset, uint64_t len)
     if (offset + len == q->size)
         end = align_up(offset + len, q->cluster);
     if (first < end &&
-        (!drop_clusters(q, first >> q->cluster_bits, end >> q->cluster_bits, true, &done) ||
-         !done))
+        (!drop_clusters(q, first >> q->cluster_bits, end >> q->cluster_bits, true, &done) || !done))
         return false;
     /* The ends that fill no cluster. */
     for (uint64_t at = offset; at < offset + len;) {
@@ -232,6 +229,6 @@ bool qcow2_trim(void *state, uint64_t offset, uint64_t len)
     uint64_t first = align_up(offset, q->cluster), end = align_down(offset + len, q->cluster);
     if (first >= end)
         return true;
-    return prepare(q) && drop_clusters(q, first >> q->cluster_bits, end >> q->cluster_bits, false,
-                                       &done);
+    return prepare(q) &&
+           drop_clusters(q, first >> q->cluster_bits, end >> q->cluster_bits, false, &done);
 }

@@ -14,17 +14,17 @@
 
 #include <stdlib.h>
 
-#define NS_COMMAND  10000u /* from the command to its first interrupt */
-#define NS_RESET    50000u
-#define NS_BLOCK    2000u  /* between PIO blocks */
-#define NS_DMA      5000u
+#define NS_COMMAND 10000u /* from the command to its first interrupt */
+#define NS_RESET   50000u
+#define NS_BLOCK   2000u /* between PIO blocks */
+#define NS_DMA     5000u
 
-#define BM_START    0x01
-#define BM_TO_MEM   0x08
-#define BM_ACTIVE   0x01
-#define BM_ERROR    0x02
-#define BM_IRQ      0x04
-#define BM_CAPABLE  0x60
+#define BM_START   0x01
+#define BM_TO_MEM  0x08
+#define BM_ACTIVE  0x01
+#define BM_ERROR   0x02
+#define BM_IRQ     0x04
+#define BM_CAPABLE 0x60
 
 /* ---- interrupts ------------------------------------------------------------------------------- */
 
@@ -345,8 +345,8 @@ static void write_command(struct ide_channel *ch, uint8_t v)
         return;
     }
     if (d->status & ATA_BSY || d->asleep) {
-        LOG(ch->ide->dev.board->log, LOG_GUEST_ERROR,
-            IDE_ID_FMT ": command %02x while %s", IDE_ID(d), v, d->asleep ? "asleep" : "busy");
+        LOG(ch->ide->dev.board->log, LOG_GUEST_ERROR, IDE_ID_FMT ": command %02x while %s",
+            IDE_ID(d), v, d->asleep ? "asleep" : "busy");
         return;
     }
     lower(d);
@@ -558,8 +558,8 @@ static const uint16_t control_base[IDE_CHANNELS] = {0x3f6, 0x376};
 static bool drive_loaded(void *obj)
 {
     struct ide_drive *d = obj;
-    return d->len <= IDE_BUF && d->pos <= d->end && d->end <= d->len &&
-           d->chunk <= IDE_BUF / 512 && d->op <= IDE_OP_RESET && d->xfer <= IDE_X_PACKET;
+    return d->len <= IDE_BUF && d->pos <= d->end && d->end <= d->len && d->chunk <= IDE_BUF / 512 &&
+           d->op <= IDE_OP_RESET && d->xfer <= IDE_X_PACKET;
 }
 
 static bool channel_loaded(void *obj)
@@ -617,8 +617,9 @@ static const struct vmstate vm_drive =
     VMSTATE_HOOKS("ide-drive", struct ide_drive, drive_fields, NULL, drive_loaded);
 
 static const struct vm_field bm_fields[] = {
-    VM_INT(struct ide_bm, command), VM_INT(struct ide_bm, status), VM_INT(struct ide_bm, table),
-    VM_INT(struct ide_bm, next),    VM_INT(struct ide_bm, addr),   VM_INT(struct ide_bm, count),
+    VM_INT(struct ide_bm, command), VM_INT(struct ide_bm, status),
+    VM_INT(struct ide_bm, table),   VM_INT(struct ide_bm, next),
+    VM_INT(struct ide_bm, addr),    VM_INT(struct ide_bm, count),
     VM_INT(struct ide_bm, last),    VM_END,
 };
 static const struct vmstate vm_bm = VMSTATE("ide-bm", struct ide_bm, bm_fields);
@@ -671,13 +672,13 @@ static bool ide_init(struct device *dev, struct error *err)
         portmap_add(dev->board->ports, command_base[c], 8, &command_ops, ch);
         portmap_add(dev->board->ports, control_base[c], 1, &control_ops, ch);
     }
-    if (!pci_register(ide->cfg.bus, &ide->pci, dev, ide->cfg.devfn,
-                      &(struct pci_ident){
-                          .vendor = 0x8086, .device = 0x7010, .class_code = 0x010180}, err))
+    if (!pci_register(
+            ide->cfg.bus, &ide->pci, dev, ide->cfg.devfn,
+            &(struct pci_ident){.vendor = 0x8086, .device = 0x7010, .class_code = 0x010180}, err))
         return false;
     pci_set_wmask(&ide->pci, 0x40, 0xffffffff, 4); /* IDETIM of both channels */
     pci_set_initial(&ide->pci, 0x40, 0x80008000, 4);
-    pci_set_wmask(&ide->pci, 0x44, 0xff, 1);       /* SIDETIM */
+    pci_set_wmask(&ide->pci, 0x44, 0xff, 1); /* SIDETIM */
     /* Fast back-to-back capable, medium DEVSEL timing (2.2.4). */
     pci_set_initial(&ide->pci, PCI_STATUS, 0x0280, 2);
     pci_add_bar_io(&ide->pci, 4, 16, &bm_ops, ide);

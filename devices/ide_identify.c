@@ -64,13 +64,13 @@ static void checksum(uint8_t *block)
 /* Words that disks and CD-ROMs share: transfer modes. */
 static void modes(struct ide_drive *d)
 {
-    word(d, 53, 0x0007);                    /* 54-58, 64-70 and 88 are valid */
-    word(d, 63, 0x0007u | d->mdma << 8);    /* multiword DMA 0 to 2 */
-    word(d, 64, 0x0003);                    /* PIO 3 and 4 */
+    word(d, 53, 0x0007);                 /* 54-58, 64-70 and 88 are valid */
+    word(d, 63, 0x0007u | d->mdma << 8); /* multiword DMA 0 to 2 */
+    word(d, 64, 0x0003);                 /* PIO 3 and 4 */
     for (unsigned n = 65; n <= 68; n++)
-        word(d, n, 120);                    /* ns a cycle */
+        word(d, n, 120);                           /* ns a cycle */
     word(d, 88, 0x003fu | (unsigned)d->udma << 8); /* Ultra DMA 0 to 5; the chip may have less */
-    word(d, 93, d->unit ? 0x4b00 : 0x600b); /* 80-conductor cable; reset results */
+    word(d, 93, d->unit ? 0x4b00 : 0x600b);        /* 80-conductor cable; reset results */
 }
 
 void ide_identify(struct ide_drive *d)
@@ -111,8 +111,8 @@ void ide_identify(struct ide_drive *d)
     word(d, 82, 0x4069); /* NOP, look-ahead, write cache, power management, SMART */
     word(d, 83, 0x7400); /* FLUSH CACHE and EXT, 48-bit addresses */
     word(d, 84, 0x4000);
-    word(d, 85, 0x4008u | (d->look_ahead ? 0x40 : 0) | (d->write_cache ? 0x20 : 0) |
-                    (d->smart ? 1 : 0));
+    word(d, 85,
+         0x4008u | (d->look_ahead ? 0x40 : 0) | (d->write_cache ? 0x20 : 0) | (d->smart ? 1 : 0));
     word(d, 86, 0x3400);
     word(d, 87, 0x4000);
     st64(d->buf + 200, total);

@@ -43,7 +43,7 @@ enum ide_op {
     IDE_OP_PACKET, /* run the packet in the buffer */
     IDE_OP_NEXT,   /* the host has emptied or filled a PIO block */
     IDE_OP_DMA,
-    IDE_OP_RESET,  /* end of a reset */
+    IDE_OP_RESET, /* end of a reset */
 };
 
 enum ide_xfer {
@@ -65,16 +65,16 @@ struct ide_drive {
     uint8_t op;   /* enum ide_op */
     uint8_t xfer; /* enum ide_xfer */
     bool dma, lba48;
-    uint8_t multiple;        /* sectors a block, 0: not set */
-    uint8_t power;           /* as CHECK POWER MODE reports it */
+    uint8_t multiple; /* sectors a block, 0: not set */
+    uint8_t power;    /* as CHECK POWER MODE reports it */
     bool asleep, write_cache, look_ahead, smart;
-    uint8_t mdma, udma;      /* chosen modes, bit per mode */
-    uint8_t heads, sectors;  /* translation now in force */
+    uint8_t mdma, udma;     /* chosen modes, bit per mode */
+    uint8_t heads, sectors; /* translation now in force */
     uint16_t cyls;
     uint32_t pos, end, len;
     uint32_t left;
-    uint32_t chunk;          /* sectors that go into the buffer at a time */
-    uint64_t lba;            /* of the next sector to go through the buffer */
+    uint32_t chunk; /* sectors that go into the buffer at a time */
+    uint64_t lba;   /* of the next sector to go through the buffer */
     struct event event;
     struct atapi cd;
     uint8_t buf[IDE_BUF];
@@ -87,10 +87,10 @@ struct ide_drive {
 /* One half of the bus master (82371SB data sheet, 2.7). */
 struct ide_bm {
     uint8_t command, status;
-    uint32_t table;          /* PRD table */
-    uint32_t next;           /* PRD to fetch */
-    uint32_t addr, count;    /* rest of the present region */
-    bool last;               /* the present PRD ends the table */
+    uint32_t table;       /* PRD table */
+    uint32_t next;        /* PRD to fetch */
+    uint32_t addr, count; /* rest of the present region */
+    bool last;            /* the present PRD ends the table */
 };
 
 struct ide_channel {
@@ -111,9 +111,9 @@ struct ide {
 };
 
 /* Signals for people. */
-#define IDE_LOG(d, ...)     LOG((d)->ch->ide->dev.board->log, LOG_DISK, __VA_ARGS__)
-#define IDE_ID_FMT          "ide%u.%u"
-#define IDE_ID(d)           (d)->ch->number, (d)->unit
+#define IDE_LOG(d, ...) LOG((d)->ch->ide->dev.board->log, LOG_DISK, __VA_ARGS__)
+#define IDE_ID_FMT      "ide%u.%u"
+#define IDE_ID(d)       (d)->ch->number, (d)->unit
 
 static inline bool ide_present(const struct ide_drive *d)
 {
@@ -147,7 +147,7 @@ void ide_ata_reset(struct ide_drive *d); /* parameters back to power-on values *
 
 /* ---- ide_identify.c --------------------------------------------------------------------------- */
 
-void ide_identify(struct ide_drive *d);        /* fills buf[0..511] */
+void ide_identify(struct ide_drive *d); /* fills buf[0..511] */
 void ide_identify_packet(struct ide_drive *d);
 void ide_smart_data(struct ide_drive *d, uint8_t which);
 uint64_t ide_sectors(const struct ide_drive *d);

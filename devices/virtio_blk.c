@@ -13,7 +13,7 @@
 #define MAX_REQUEST (256 * MIB) /* no driver asks for more at once; a hostile one might */
 #define ID_LEN      20u
 #define HEADER      16u
-#define MAX_RANGES  32u         /* in one discard */
+#define MAX_RANGES  32u /* in one discard */
 
 enum { REQ_IN = 0, REQ_OUT = 1, REQ_FLUSH = 4, REQ_ID = 8, REQ_DISCARD = 11, REQ_ZEROES = 13 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };

@@ -36,15 +36,15 @@ enum {
     COMMON_USED = 0x30,
 };
 
-#define BAR_LEGACY 0
-#define BAR_MSIX   1
-#define BAR_MODERN 4
+#define BAR_LEGACY        0
+#define BAR_MSIX          1
+#define BAR_MODERN        4
 
-#define AREA_SIZE   0x1000u
-#define AREA_COMMON 0u
-#define AREA_ISR    1u
-#define AREA_CONFIG 2u
-#define AREA_NOTIFY 3u
+#define AREA_SIZE         0x1000u
+#define AREA_COMMON       0u
+#define AREA_ISR          1u
+#define AREA_CONFIG       2u
+#define AREA_NOTIFY       3u
 
 #define NOTIFY_MULTIPLIER 4u
 
@@ -263,11 +263,8 @@ static void legacy_write(void *opaque, uint64_t offset, uint64_t value, unsigned
     }
 }
 
-static const struct io_ops legacy_ops = {.name = "virtio",
-                                         .read = legacy_read,
-                                         .write = legacy_write,
-                                         .min_access = 1,
-                                         .max_access = 4};
+static const struct io_ops legacy_ops = {
+    .name = "virtio", .read = legacy_read, .write = legacy_write, .min_access = 1, .max_access = 4};
 
 /* ---- modern ----------------------------------------------------------------------------------- */
 
@@ -412,11 +409,8 @@ static void modern_write(void *opaque, uint64_t offset, uint64_t value, unsigned
     }
 }
 
-static const struct io_ops modern_ops = {.name = "virtio",
-                                         .read = modern_read,
-                                         .write = modern_write,
-                                         .min_access = 1,
-                                         .max_access = 4};
+static const struct io_ops modern_ops = {
+    .name = "virtio", .read = modern_read, .write = modern_write, .min_access = 1, .max_access = 4};
 
 /* ---- access through configuration space (4.1.4.7) --------------------------------------------- */
 

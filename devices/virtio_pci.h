@@ -19,8 +19,8 @@
 #include "devices/pci.h"
 #include "devices/virtio_ring.h"
 
-#define VIRTIO_QUEUES     4u
-#define VIRTIO_CONFIG_MAX 256u
+#define VIRTIO_QUEUES          4u
+#define VIRTIO_CONFIG_MAX      256u
 
 #define VIRTIO_F_ANY_LAYOUT    BIT64(27)
 #define VIRTIO_F_INDIRECT_DESC BIT64(28)
@@ -36,8 +36,8 @@ enum {
 };
 
 struct virtio_ops {
-    uint16_t type;       /* virtio device number: 2 is a block device */
-    uint16_t pci_id;     /* transitional: 1000h and up */
+    uint16_t type;   /* virtio device number: 2 is a block device */
+    uint16_t pci_id; /* transitional: 1000h and up */
     uint32_t class_code;
     unsigned queues;
     unsigned config_len;

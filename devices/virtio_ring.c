@@ -5,12 +5,18 @@ enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4 };
 enum { AVAIL_NO_INTERRUPT = 1 };
 
 static const struct vm_field virtq_fields[] = {
-    VM_INT(struct virtq, desc),       VM_INT(struct virtq, avail),
-    VM_INT(struct virtq, used),       VM_INT(struct virtq, size),
-    VM_INT(struct virtq, last_avail), VM_INT(struct virtq, used_idx),
-    VM_INT(struct virtq, signalled),  VM_INT(struct virtq, vector),
-    VM_INT(struct virtq, enabled),    VM_INT(struct virtq, broken),
-    VM_INT(struct virtq, event_idx),  VM_INT(struct virtq, indirect),
+    VM_INT(struct virtq, desc),
+    VM_INT(struct virtq, avail),
+    VM_INT(struct virtq, used),
+    VM_INT(struct virtq, size),
+    VM_INT(struct virtq, last_avail),
+    VM_INT(struct virtq, used_idx),
+    VM_INT(struct virtq, signalled),
+    VM_INT(struct virtq, vector),
+    VM_INT(struct virtq, enabled),
+    VM_INT(struct virtq, broken),
+    VM_INT(struct virtq, event_idx),
+    VM_INT(struct virtq, indirect),
     VM_END,
 };
 
@@ -95,8 +101,7 @@ bool virtq_pop(struct virtq *q, struct physmap *mem, struct virtio_elem *e)
     return true;
 }
 
-void virtq_push(struct virtq *q, struct physmap *mem, const struct virtio_elem *e,
-                uint32_t written)
+void virtq_push(struct virtq *q, struct physmap *mem, const struct virtio_elem *e, uint32_t written)
 {
     uint64_t entry = q->used + 4 + 8ull * (q->used_idx & (q->size - 1));
     physmap_write(mem, entry, e->head, 4);
@@ -147,8 +152,8 @@ bool virtio_get(struct physmap *mem, const struct virtio_elem *e, uint64_t offse
            copy(mem, e->seg, e->nout, offset, buf, NULL, len);
 }
 
-bool virtio_put(struct physmap *mem, const struct virtio_elem *e, uint64_t offset,
-                const void *buf, size_t len)
+bool virtio_put(struct physmap *mem, const struct virtio_elem *e, uint64_t offset, const void *buf,
+                size_t len)
 {
     return offset <= e->in_len && len <= e->in_len - offset &&
            copy(mem, e->seg + e->nout, e->nin, offset, NULL, buf, len);

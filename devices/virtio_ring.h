@@ -27,10 +27,10 @@ struct virtq {
     uint16_t size;              /* entries, a power of two */
     uint16_t last_avail;        /* next entry of the available ring */
     uint16_t used_idx;
-    uint16_t signalled;         /* used_idx at the last interrupt decision */
-    uint16_t vector;            /* MSI-X, ffffh: none */
+    uint16_t signalled; /* used_idx at the last interrupt decision */
+    uint16_t vector;    /* MSI-X, ffffh: none */
     bool enabled, broken;
-    bool event_idx, indirect;   /* negotiated */
+    bool event_idx, indirect; /* negotiated */
 };
 extern const struct vmstate vm_virtq;
 
@@ -60,7 +60,7 @@ bool virtq_wants_interrupt(struct virtq *q, struct physmap *mem);
 /* Copy from the driver's or to the device's segments; false if they do not reach that far. */
 bool virtio_get(struct physmap *mem, const struct virtio_elem *e, uint64_t offset, void *buf,
                 size_t len);
-bool virtio_put(struct physmap *mem, const struct virtio_elem *e, uint64_t offset,
-                const void *buf, size_t len);
+bool virtio_put(struct physmap *mem, const struct virtio_elem *e, uint64_t offset, const void *buf,
+                size_t len);
 
 #endif

@@ -312,8 +312,9 @@ static const char *const flavours[] = {
 START_TEST(qcow2_flavours)
 {
     uint8_t *want = calloc(1, SIZE);
-    ck_assert_int_eq(sh("qemu-img create -f qcow2 -o %s q.qcow2 %llu", flavours[_i],
-                        (unsigned long long)SIZE), 0);
+    ck_assert_int_eq(
+        sh("qemu-img create -f qcow2 -o %s q.qcow2 %llu", flavours[_i], (unsigned long long)SIZE),
+        0);
     rng = (uint32_t)_i;
     for (unsigned pass = 0; pass < 3; pass++) {
         struct block_dev *b = must_open("q.qcow2", "");
@@ -339,14 +340,17 @@ START_TEST(qcow2_backing)
     memset(base + 3 * MIB + 512, 0, SIZE - 3 * MIB - 512);
     memcpy(want, base, SIZE);
     const char *compat = _i ? "v3" : "0.10";
-    ck_assert_int_eq(sh("qemu-img create -f qcow2 -b base.raw -F raw mid.qcow2 %llu",
-                        (unsigned long long)SIZE), 0);
+    ck_assert_int_eq(
+        sh("qemu-img create -f qcow2 -b base.raw -F raw mid.qcow2 %llu", (unsigned long long)SIZE),
+        0);
     struct block_dev *b = must_open("mid.qcow2", "");
     exercise(b, want, 60);
     block_close(b);
     qemu_agrees("mid.qcow2", want, false);
     ck_assert_int_eq(sh("mkdir sub; qemu-img create -f qcow2 -o compat=%s -b ../mid.qcow2 -F qcow2 "
-                        "sub/top.qcow2", compat), 0);
+                        "sub/top.qcow2",
+                        compat),
+                     0);
     for (unsigned pass = 0; pass < 2; pass++) {
         b = must_open("sub/top.qcow2", "");
         exercise(b, want, 150);
@@ -366,8 +370,9 @@ START_TEST(qcow2_compressed)
     for (uint64_t at = 0; at + 65536 <= SIZE; at += 2 * 65536)
         fill(want + at, 65536);
     put_file("src.raw", want, SIZE, 0);
-    ck_assert_int_eq(sh("qemu-img convert -c -O qcow2 -o cluster_size=%s src.raw c.qcow2",
-                        _i ? "4k" : "64k"), 0);
+    ck_assert_int_eq(
+        sh("qemu-img convert -c -O qcow2 -o cluster_size=%s src.raw c.qcow2", _i ? "4k" : "64k"),
+        0);
     struct block_dev *b = must_open("c.qcow2", "");
     compare(b, want);
     exercise(b, want, 200);
@@ -382,7 +387,8 @@ START_TEST(qcow2_snapshots)
 {
     uint8_t *want = calloc(1, SIZE), *then = malloc(SIZE);
     ck_assert_int_eq(sh("qemu-img create -f qcow2 -o cluster_size=%s s.qcow2 %llu",
-                        _i ? "64k" : "1k", (unsigned long long)SIZE), 0);
+                        _i ? "64k" : "1k", (unsigned long long)SIZE),
+                     0);
     rng = 9;
     struct block_dev *b = must_open("s.qcow2", "");
     exercise(b, want, 100);
@@ -405,7 +411,8 @@ END_TEST
 START_TEST(qcow2_crash)
 {
     ck_assert_int_eq(sh("qemu-img create -f qcow2 -o cluster_size=%s k.qcow2 %llu",
-                        _i & 1 ? "512" : "64k", (unsigned long long)SIZE), 0);
+                        _i & 1 ? "512" : "64k", (unsigned long long)SIZE),
+                     0);
     for (unsigned k = 0; k < 4; k++) {
         pid_t pid = fork();
         if (!pid) {
@@ -430,8 +437,9 @@ END_TEST
 START_TEST(qcow2_dirty)
 {
     uint8_t *want = calloc(1, SIZE);
-    ck_assert_int_eq(sh("qemu-img create -f qcow2 -o lazy_refcounts=on y.qcow2 %llu",
-                        (unsigned long long)SIZE), 0);
+    ck_assert_int_eq(
+        sh("qemu-img create -f qcow2 -o lazy_refcounts=on y.qcow2 %llu", (unsigned long long)SIZE),
+        0);
     rng = 3;
     struct block_dev *b = must_open("y.qcow2", "");
     exercise(b, want, 100);

@@ -31,8 +31,9 @@ static struct block_dev *image(uint64_t sectors, bool discard)
     }
     close(fd);
     struct block_dev *b = block_open(
-        &(struct block_options){.path = name, .format = "raw", .discard = discard,
-                                .readonly = !discard}, &err);
+        &(struct block_options){
+            .path = name, .format = "raw", .discard = discard, .readonly = !discard},
+        &err);
     unlink(name);
     ck_assert_msg(b != NULL, "%s", err.text);
     return b;

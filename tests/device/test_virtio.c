@@ -49,8 +49,8 @@ static void setup(void)
     bus.map_pin = map_pin;
     bus.set_pirq = set_pirq;
     struct device *dev = harness_alloc(h, &virtio_blk_class, "virtio0");
-    virtio_blk_configure(dev, &(struct virtio_blk_cfg){
-                                  .bus = &bus, .devfn = DEVFN, .block = disk, .serial = "abc"});
+    virtio_blk_configure(
+        dev, &(struct virtio_blk_cfg){.bus = &bus, .devfn = DEVFN, .block = disk, .serial = "abc"});
     harness_start(h, dev);
     pci_config_write(&bus, DEVFN, 0x10, IO, 4);
     pci_config_write(&bus, DEVFN, 0x20, MMIO, 4);
