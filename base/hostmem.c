@@ -30,7 +30,7 @@ void hostmem_free(void *p, size_t size)
 
 void hostmem_discard(void *p, size_t size)
 {
-    /* Mapping fresh pages over the old ones works everywhere; MADV_DONTNEED zeroes on Linux only. */
+    /* Fresh pages over the old ones work everywhere; MADV_DONTNEED zeroes on Linux only. */
     if (mmap(p, round_up(size), PROT_READ | PROT_WRITE, HOSTMEM_FLAGS | MAP_FIXED, -1, 0) ==
         MAP_FAILED)
         memset(p, 0, size);

@@ -6,20 +6,13 @@
 #include <stdio.h>
 
 static const char *const names[LOG_SUBSYSTEMS] = {
-    [LOG_EXEC] = "exec",
-    [LOG_INT] = "int",
-    [LOG_IO] = "io",
-    [LOG_MMIO] = "mmio",
-    [LOG_CPU] = "cpu",
-    [LOG_MMU] = "mmu",
-    [LOG_PCI] = "pci",
-    [LOG_IRQ] = "irq",
-    [LOG_DISK] = "disk",
-    [LOG_VGA] = "vga",
-    [LOG_RESET] = "reset",
-    [LOG_POWER] = "power",
-    [LOG_BIOS] = "bios",
-    [LOG_GUEST_ERROR] = "guest-error",
+    [LOG_EXEC] = "exec",   [LOG_INT] = "int",
+    [LOG_IO] = "io",       [LOG_MMIO] = "mmio",
+    [LOG_CPU] = "cpu",     [LOG_MMU] = "mmu",
+    [LOG_PCI] = "pci",     [LOG_IRQ] = "irq",
+    [LOG_DISK] = "disk",   [LOG_VGA] = "vga",
+    [LOG_RESET] = "reset", [LOG_POWER] = "power",
+    [LOG_BIOS] = "bios",   [LOG_GUEST_ERROR] = "guest-error",
     [LOG_UNIMP] = "unimp",
 };
 

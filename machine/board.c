@@ -39,8 +39,8 @@
 #define FLOPPY_144 4 /* drive type in CMOS */
 
 struct board_entry;
-typedef bool (*configure_fn)(struct tnm_machine *m, struct device *dev,
-                             const struct board_entry *e, struct error *err);
+typedef bool (*configure_fn)(struct tnm_machine *m, struct device *dev, const struct board_entry *e,
+                             struct error *err);
 
 /* One row. An absent device (count 0) is none; several of one kind are rows of their own. */
 struct board_entry {
@@ -54,7 +54,7 @@ struct board_entry {
     bool (*present)(const struct tnm_machine *m, unsigned index); /* NULL: always */
 };
 
-/* ---- configuration of each kind ---------------------------------------------------------------- */
+/* ---- configuration of each kind -------------------------------------------------------------- */
 
 static void cpu_intr(void *opaque, int level)
 {
@@ -231,8 +231,8 @@ static bool conf_uart(struct tnm_machine *m, struct device *dev, const struct bo
     return true;
 }
 
-static bool conf_debug_exit(struct tnm_machine *m, struct device *dev,
-                            const struct board_entry *e, struct error *err)
+static bool conf_debug_exit(struct tnm_machine *m, struct device *dev, const struct board_entry *e,
+                            struct error *err)
 {
     ((struct debug_exit *)dev)->cfg.port = (uint16_t)m->cfg.debug_exit_port;
     return true;
@@ -351,12 +351,17 @@ static bool has_virtio(const struct tnm_machine *m, unsigned index)
     return virtio_disk(m, index) >= 0;
 }
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 #define SLOT(member) offsetof(struct tnm_machine, member)
-#define LAPIC_ROW(n) {&lapic_class, "lapic" #n, 0, 0, n, SLOT(lapic[n]), conf_lapic, has_cpu}
+#define LAPIC_ROW(n)                                                                               \
+    {                                                                                              \
+        &lapic_class, "lapic" #n, 0, 0, n, SLOT(lapic[n]), conf_lapic, has_cpu                     \
+    }
 #define VIRTIO_ROW(n)                                                                              \
-    {&virtio_blk_class, "virtio" #n, PCI_DEVFN(4 + n, 0), 0, n, 0, conf_virtio, has_virtio}
+    {                                                                                              \
+        &virtio_blk_class, "virtio" #n, PCI_DEVFN(4 + n, 0), 0, n, 0, conf_virtio, has_virtio      \
+    }
 
 static const struct board_entry table[] = {
     /* class, id, base, irq, index, slot, configure, present */
@@ -402,7 +407,7 @@ static const struct board_entry table[] = {
 };
 static_assert(sizeof(table) / sizeof(table[0]) <= MAX_DEVICES, "room for every row");
 
-/* ---- what devices ask of the board ------------------------------------------------------------- */
+/* ---- what devices ask of the board ----------------------------------------------------------- */
 
 static void request_reset(void *opaque, enum reset_kind kind, const char *why)
 {
@@ -446,11 +451,12 @@ static int64_t wallclock(void *opaque)
     return ((struct tnm_machine *)opaque)->wallclock;
 }
 
-/* ---- media ------------------------------------------------------------------------------------- */
+/* ---- media ----------------------------------------------------------------------------------- */
 
 struct block_dev *board_open_cdrom(const char *path, struct error *err)
 {
-    return block_open(&(struct block_options){.path = path, .format = "raw", .readonly = true}, err);
+    return block_open(&(struct block_options){.path = path, .format = "raw", .readonly = true},
+                      err);
 }
 
 struct block_dev *board_open_floppy(const char *path, struct error *err)
@@ -459,8 +465,8 @@ struct block_dev *board_open_floppy(const char *path, struct error *err)
 
     /* An image that cannot be written is a diskette with its tab open. */
     if (!b && err->code == ERR_IO)
-        b = block_open(
-            &(struct block_options){.path = path, .format = "raw", .readonly = true}, err);
+        b = block_open(&(struct block_options){.path = path, .format = "raw", .readonly = true},
+                       err);
     if (b && !fdc_size_ok(block_size(b))) {
         error_set(err, ERR_FORMAT,
                   "floppy image %s has %llu bytes, the size of no diskette: 1.44M is 1474560", path,
@@ -490,7 +496,7 @@ static bool open_media(struct tnm_machine *m, struct error *err)
     return true;
 }
 
-/* ---- what the firmware is told ----------------------------------------------------------------- */
+/* ---- what the firmware is told --------------------------------------------------------------- */
 
 static bool tell_firmware(struct tnm_machine *m, struct error *err)
 {
@@ -531,7 +537,7 @@ static bool tell_firmware(struct tnm_machine *m, struct error *err)
     return ok || error_set(err, ERR_NOMEM, "no memory for the firmware's tables");
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 bool board_create(struct tnm_machine *m, struct error *err)
 {

@@ -1,7 +1,7 @@
 /* Firmware files: finding SeaBIOS and its VGA BIOS, reading them, and where they stand in memory.
  *
- * The system ROM ends at 4 GiB, where the CPU starts; its last 128 KiB show again below 1 MiB through
- * the host bridge (devices/i440fx.c).
+ * The system ROM ends at 4 GiB, where the CPU starts; its last 128 KiB show again below 1 MiB
+ * through the host bridge (devices/i440fx.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,9 +14,9 @@
 #define VGA_BIOS_MAX (64 * KIB)
 
 static const char *const directories[] = {
-    "/usr/share/seabios",       "/usr/share/qemu",          "/usr/local/share/seabios",
-    "/usr/local/share/qemu",    "/usr/share/qemu-kvm",      "/opt/homebrew/share/qemu",
-    "/usr/share/seabios/bin",   "/opt/local/share/qemu",
+    "/usr/share/seabios",     "/usr/share/qemu",       "/usr/local/share/seabios",
+    "/usr/local/share/qemu",  "/usr/share/qemu-kvm",   "/opt/homebrew/share/qemu",
+    "/usr/share/seabios/bin", "/opt/local/share/qemu",
 };
 
 bool read_file(const char *what, const char *path, size_t max, struct blob *out, struct error *err)
@@ -34,8 +34,8 @@ bool read_file(const char *what, const char *path, size_t max, struct blob *out,
     }
     if (st.st_size == 0 || (uint64_t)st.st_size > max) {
         fclose(f);
-        return error_set(err, ERR_FORMAT, "%s %s has %lld bytes: it must have 1 to %llu", what, path,
-                         (long long)st.st_size, (unsigned long long)max);
+        return error_set(err, ERR_FORMAT, "%s %s has %lld bytes: it must have 1 to %llu", what,
+                         path, (long long)st.st_size, (unsigned long long)max);
     }
     out->size = (size_t)st.st_size;
     out->data = malloc(out->size);

@@ -4,8 +4,8 @@
  * takes the pieces that are prepared here through the firmware configuration device, and enters the
  * kernel's setup code. So the memory map, video and tables are the firmware's, as from a disk.
  *
- * Memory: setup code 10000h, command line 20000h, kernel 100000h, initrd as high as the kernel allows
- * and the firmware's tables at the end of RAM leave. (zImage: setup 90000h, kernel 10000h.)
+ * Memory: setup code 10000h, command line 20000h, kernel 100000h, initrd as high as the kernel
+ * allows and the firmware's tables at the end of RAM leave. (zImage: setup 90000h, kernel 10000h.)
  */
 #include <stdlib.h>
 
@@ -98,9 +98,8 @@ static bool linux_setup(struct tnm_machine *m, struct error *err)
         return error_set(err, ERR_FORMAT, "kernel %s is cut short: get the whole file", path);
     uint64_t syssize = version >= 0x204 ? ld32(k->data + HDR_SYSSIZE) : ld16(k->data + HDR_SYSSIZE);
     if (version >= 0x204 && setup_size + syssize * 16 > k->size + 15)
-        return error_set(err, ERR_FORMAT,
-                         "kernel %s is cut short: it has %zu bytes of %llu", path, k->size,
-                         (unsigned long long)(setup_size + syssize * 16));
+        return error_set(err, ERR_FORMAT, "kernel %s is cut short: it has %zu bytes of %llu", path,
+                         k->size, (unsigned long long)(setup_size + syssize * 16));
 
     bool high = version >= 0x200 && (k->data[HDR_LOADFLAGS] & LOADED_HIGH);
     uint32_t setup_at = high ? 0x10000 : 0x90000, kernel_at = high ? 0x100000 : 0x10000;
@@ -127,10 +126,9 @@ static bool linux_setup(struct tnm_machine *m, struct error *err)
             return error_set(err, ERR_UNSUPPORTED, "kernel %s is too old for an initrd", path);
     }
     if ((high && kernel_end > ram_end) || (m->initrd.data && initrd_at < kernel_end))
-        return error_set(err, ERR_INVALID,
-                         "kernel and initrd need %llu MiB of memory: give more with --memory",
-                         (unsigned long long)((kernel_end + m->initrd.size + FIRMWARE_TOP) / MIB +
-                                              1));
+        return error_set(
+            err, ERR_INVALID, "kernel and initrd need %llu MiB of memory: give more with --memory",
+            (unsigned long long)((kernel_end + m->initrd.size + FIRMWARE_TOP) / MIB + 1));
 
     uint8_t *h = k->data; /* ours: fill in what a loader fills in */
     if (version >= 0x200) {
@@ -151,19 +149,19 @@ static bool linux_setup(struct tnm_machine *m, struct error *err)
     if (video_mode(cmdline, &mode))
         st16(h + HDR_VID_MODE, mode);
 
-    bool ok = fw_cfg_add_u32(fw, FW_CFG_SETUP_ADDR, setup_at) &&
-              fw_cfg_add_u32(fw, FW_CFG_SETUP_SIZE, (uint32_t)setup_size) &&
-              fw_cfg_add_ref(fw, FW_CFG_SETUP_DATA, k->data, setup_size) &&
-              fw_cfg_add_u32(fw, FW_CFG_CMDLINE_ADDR, cmdline_at) &&
-              fw_cfg_add_u32(fw, FW_CFG_CMDLINE_SIZE, (uint32_t)cmdline_len + 1) &&
-              fw_cfg_add_ref(fw, FW_CFG_CMDLINE_DATA, cmdline, cmdline_len + 1) &&
-              fw_cfg_add_u32(fw, FW_CFG_KERNEL_ADDR, kernel_at) &&
-              fw_cfg_add_u32(fw, FW_CFG_KERNEL_SIZE, (uint32_t)kernel_len) &&
-              fw_cfg_add_ref(fw, FW_CFG_KERNEL_DATA, k->data + setup_size, kernel_len) &&
-              fw_cfg_add_u32(fw, FW_CFG_INITRD_ADDR, (uint32_t)initrd_at) &&
-              fw_cfg_add_u32(fw, FW_CFG_INITRD_SIZE, (uint32_t)m->initrd.size) &&
-              (!m->initrd.data ||
-               fw_cfg_add_ref(fw, FW_CFG_INITRD_DATA, m->initrd.data, m->initrd.size));
+    bool ok =
+        fw_cfg_add_u32(fw, FW_CFG_SETUP_ADDR, setup_at) &&
+        fw_cfg_add_u32(fw, FW_CFG_SETUP_SIZE, (uint32_t)setup_size) &&
+        fw_cfg_add_ref(fw, FW_CFG_SETUP_DATA, k->data, setup_size) &&
+        fw_cfg_add_u32(fw, FW_CFG_CMDLINE_ADDR, cmdline_at) &&
+        fw_cfg_add_u32(fw, FW_CFG_CMDLINE_SIZE, (uint32_t)cmdline_len + 1) &&
+        fw_cfg_add_ref(fw, FW_CFG_CMDLINE_DATA, cmdline, cmdline_len + 1) &&
+        fw_cfg_add_u32(fw, FW_CFG_KERNEL_ADDR, kernel_at) &&
+        fw_cfg_add_u32(fw, FW_CFG_KERNEL_SIZE, (uint32_t)kernel_len) &&
+        fw_cfg_add_ref(fw, FW_CFG_KERNEL_DATA, k->data + setup_size, kernel_len) &&
+        fw_cfg_add_u32(fw, FW_CFG_INITRD_ADDR, (uint32_t)initrd_at) &&
+        fw_cfg_add_u32(fw, FW_CFG_INITRD_SIZE, (uint32_t)m->initrd.size) &&
+        (!m->initrd.data || fw_cfg_add_ref(fw, FW_CFG_INITRD_DATA, m->initrd.data, m->initrd.size));
     if (!ok)
         return error_set(err, ERR_NOMEM, "no memory to pass on the kernel");
     return kernel_add_rom(m, "genroms/linuxboot.bin", rom_linuxboot, rom_linuxboot_size, err);

@@ -21,25 +21,22 @@
 #include "devices/vga.h"
 #include "machine/machine_int.h"
 
-#define MEMORY_MIN      (1 * MIB)
-#define MEMORY_MAX      (1ull << (PHYS_ADDR_BITS - 1))
-#define STORE_EXTRA     (64 * MIB) /* firmware, video memory and option ROMs */
-#define LOW_RAM_LIMIT   0xe0000000ull
-#define LOW_RAM_SPLIT   0xc0000000ull
-#define RTC_2026        1767225600ll /* 2026-01-01 00:00:00 UTC */
-#define RANDOM_SEED     0x7467616d6f75ull
+#define MEMORY_MIN    (1 * MIB)
+#define MEMORY_MAX    (1ull << (PHYS_ADDR_BITS - 1))
+#define STORE_EXTRA   (64 * MIB) /* firmware, video memory and option ROMs */
+#define LOW_RAM_LIMIT 0xe0000000ull
+#define LOW_RAM_SPLIT 0xc0000000ull
+#define RTC_2026      1767225600ll /* 2026-01-01 00:00:00 UTC */
+#define RANDOM_SEED   0x7467616d6f75ull
 
 _Static_assert((int)TNM_ERR_UNSUPPORTED == (int)ERR_UNSUPPORTED, "one list of codes");
 
-/* ---- state ------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static const struct vm_field wires_fields[] = {
-    VM_INTS(struct wires, isa, uint32_t),
-    VM_INTS(struct wires, gsi, uint32_t),
-    VM_INT(struct wires, pit_level),
-    VM_INT(struct wires, rtc_level),
-    VM_INT(struct wires, hpet_legacy),
-    VM_END,
+    VM_INTS(struct wires, isa, uint32_t), VM_INTS(struct wires, gsi, uint32_t),
+    VM_INT(struct wires, pit_level),      VM_INT(struct wires, rtc_level),
+    VM_INT(struct wires, hpet_legacy),    VM_END,
 };
 static const struct vmstate vm_wires = VMSTATE("wires", struct wires, wires_fields);
 
@@ -67,7 +64,7 @@ uint64_t tnm_state_hash(tnm_machine *m)
     return hash64(physmap_host(m->mem, 0), (size_t)ram, h);
 }
 
-/* ---- configuration ----------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 void tnm_config_init(tnm_config *cfg)
 {
@@ -104,9 +101,8 @@ static bool copy_config(struct tnm_machine *m, const tnm_config *cfg, struct err
                          TNM_MAX_SERIALS);
     for (unsigned i = 0; i < c->ndisks; i++)
         ok = ok && keep_string(m, &c->disks[i].path) && keep_string(m, &c->disks[i].format);
-    const char **strings[] = {&c->cpu_model, &c->cdrom,    &c->floppy,      &c->boot, &c->kernel,
-                              &c->initrd,    &c->append,   &c->firmware,    &c->vga_firmware,
-                              &c->log};
+    const char **strings[] = {&c->cpu_model, &c->cdrom,  &c->floppy,   &c->boot,         &c->kernel,
+                              &c->initrd,    &c->append, &c->firmware, &c->vga_firmware, &c->log};
     for (unsigned i = 0; i < ARRAY_LEN(strings); i++)
         ok = ok && keep_string(m, strings[i]);
     return ok || error_set(err, ERR_NOMEM, "the host is out of memory");
@@ -135,8 +131,8 @@ static bool check_config(const tnm_config *c, struct error *err)
         return error_set(err, ERR_INVALID,
                          "state hashes need a repeatable run: use the instruction clock");
     if (c->boot && (!*c->boot || c->boot[strspn(c->boot, "acdn")]))
-        return error_set(err, ERR_INVALID,
-                         "boot order \"%s\": use the letters a, c, d and n", c->boot);
+        return error_set(err, ERR_INVALID, "boot order \"%s\": use the letters a, c, d and n",
+                         c->boot);
     return true;
 }
 
@@ -157,7 +153,7 @@ const char *tnm_log_subsystem_name(unsigned n)
     return log_subsystem_name(n);
 }
 
-/* ---- creation ---------------------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 static void view_changed(void *opaque)
 {
@@ -180,8 +176,8 @@ static void code_written(void *opaque, uint64_t ra, unsigned size)
         cpu_code_written(m->cpu[i], ra, size);
 }
 
-/* RAM as PCs with this chipset have it in emulators: below 3.5 GiB all in one piece; with more, 3 GiB
- * low and the rest above 4 GiB, which leaves a hole for PCI. */
+/* RAM as PCs with this chipset have it in emulators: below 3.5 GiB all in one piece; with more,
+ * 3 GiB low and the rest above 4 GiB, which leaves a hole for PCI. */
 static bool create_memory(struct tnm_machine *m, struct error *err)
 {
     uint64_t size = m->cfg.memory;
@@ -191,13 +187,13 @@ static bool create_memory(struct tnm_machine *m, struct error *err)
     m->mem = physmap_new(size + STORE_EXTRA, &m->log, err);
     if (!m->mem)
         return false;
-    physmap_set_listener(m->mem, &(struct physmap_listener){m, view_changed, flags_set,
-                                                            code_written});
+    physmap_set_listener(m->mem,
+                         &(struct physmap_listener){m, view_changed, flags_set, code_written});
     uint64_t ra = physmap_store_alloc(m->mem, size);
     physmap_add_ram(m->mem, &m->ram_low, "ram", 0, m->ram_below_4g, ra, 0);
     if (m->ram_above_4g)
-        physmap_add_ram(m->mem, &m->ram_high, "ram", 4 * GIB, m->ram_above_4g,
-                        ra + m->ram_below_4g, 0);
+        physmap_add_ram(m->mem, &m->ram_high, "ram", 4 * GIB, m->ram_above_4g, ra + m->ram_below_4g,
+                        0);
     return true;
 }
 
@@ -222,9 +218,7 @@ static void set_date(struct tnm_machine *m)
 {
     bool host = m->cfg.clock == TNM_CLOCK_HOST;
 
-    m->wallclock = m->cfg.rtc_base >= 0 ? m->cfg.rtc_base
-                   : host               ? host_wallclock_sec()
-                                        : RTC_2026;
+    m->wallclock = m->cfg.rtc_base >= 0 ? m->cfg.rtc_base : host ? host_wallclock_sec() : RTC_2026;
     m->random = RANDOM_SEED;
     if (host)
         m->random ^= host_now_ns() << 1 | 1;
@@ -295,7 +289,7 @@ void tnm_destroy(tnm_machine *m)
     free(m);
 }
 
-/* ---- control and inspection -------------------------------------------------------------------- */
+/* ---- control and inspection ------------------------------------------------------------------ */
 
 int tnm_exit_status(const tnm_machine *m)
 {
@@ -341,7 +335,7 @@ void tnm_get_stats(const tnm_machine *m, tnm_stats *out)
     }
 }
 
-/* ---- input and screen -------------------------------------------------------------------------- */
+/* ---- input and screen ------------------------------------------------------------------------ */
 
 void tnm_key(tnm_machine *m, unsigned scancode, bool down)
 {
@@ -373,7 +367,7 @@ size_t tnm_get_text(tnm_machine *m, char *buf, size_t size)
     return vga_text(m->vga, buf, size);
 }
 
-/* ---- removable media --------------------------------------------------------------------------- */
+/* ---- removable media ------------------------------------------------------------------------- */
 
 static bool give_error(const struct error *e, tnm_error *err)
 {

@@ -1,7 +1,7 @@
 /* The machine from inside: what machine/'s files share. See machine.c for the story.
  *
- * Invariants: devices exist from creation to destruction in dev[], in the order of the wiring table;
- * `current` is the vCPU that runs or ran last; `in_slice` is true exactly while cpu_run is on the
+ * Invariants: devices exist from creation to destruction in dev[], in the order of the wiring
+ * table; `current` is the vCPU that runs or ran last; `in_slice` is true exactly while cpu_run is on the
  * stack, and only then is virtual time finer than clock.now.
  */
 #ifndef MACHINE_MACHINE_INT_H
@@ -20,7 +20,9 @@
 #include "mmu/physmap.h"
 
 #define MAX_DEVICES 48
-#define NS_PER_INSN 4 /* of the instruction clock: a 250 MHz machine that needs one cycle each */
+/* Of the instruction clock: a 100 MHz machine that needs one cycle each. Guests that wait by
+ * polling the time then cost no more host time than they would take on the host clock. */
+#define NS_PER_INSN 10
 #define ISA_IRQS    16
 #define GSIS        24
 #define UARTS       4
@@ -113,13 +115,13 @@ struct tnm_machine {
     uint64_t random;
 
     /* Run loop: run.c. */
-    bool in_slice, stop_told;
-    uint64_t slice_ns;        /* virtual time at the start of the slice */
-    uint64_t slice_retired;   /* of the running CPU, then */
-    uint64_t quantum_left;    /* instructions of the current CPU's turn */
-    uint64_t host_base;       /* host clock: virtual time 0 as the host's time */
-    uint64_t host_left;       /* when tnm_run was last left */
-    uint64_t rate;            /* host clock: instructions a second, measured */
+    bool in_slice;
+    uint64_t slice_ns;      /* virtual time at the start of the slice */
+    uint64_t slice_retired; /* of the running CPU, then */
+    uint64_t quantum_left;  /* instructions of the current CPU's turn */
+    uint64_t host_base;     /* host clock: virtual time 0 as the host's time */
+    uint64_t host_left;     /* when tnm_run was last left */
+    uint64_t rate;          /* host clock: instructions a second, measured */
     uint64_t limit_ns, limit_insns, next_hash;
     uint64_t host_ns, idle_ns;
     struct host_wake *wake;
@@ -149,14 +151,13 @@ void run_shorten_slice(struct tnm_machine *m); /* end the running slice at this 
 uint64_t machine_insns(const struct tnm_machine *m);
 
 /* firmware.c */
-bool read_file(const char *what, const char *path, size_t max, struct blob *out,
-               struct error *err);
+bool read_file(const char *what, const char *path, size_t max, struct blob *out, struct error *err);
 void blob_free(struct blob *b);
 bool firmware_load(struct tnm_machine *m, struct error *err);
 void firmware_map(struct tnm_machine *m);
 
-/* linuxboot.c, multiboot.c. kernel_load reads the files, before the board is created; kernel_install
- * puts a kernel's pieces into fw_cfg afterwards. Both do nothing if there is no kernel. */
+/* linuxboot.c, multiboot.c. kernel_load reads the files, before the board is created;
+ * kernel_install puts a kernel's pieces into fw_cfg afterwards. Both do nothing if there is no kernel. */
 bool kernel_load(struct tnm_machine *m, struct error *err);
 bool kernel_install(struct tnm_machine *m, struct error *err);
 bool multiboot_is(const struct blob *kernel);

@@ -1,7 +1,7 @@
 /* Direct boot of a multiboot kernel: Multiboot Specification 0.6.96.
  *
- * The ELF file's segments (or what the header's address fields say) become one image; the initrd, if
- * there is one, becomes the first module. The information structure with all strings is prepared
+ * The ELF file's segments (or what the header's address fields say) become one image; the initrd,
+ * if there is one, becomes the first module. The information structure with all strings is prepared
  * here; memory sizes and map are filled in by the option ROM (roms/multiboot.asm), which asks the
  * firmware.
  *
@@ -114,8 +114,7 @@ static bool load_elf(struct tnm_machine *m, struct image *img, struct error *err
     return true;
 }
 
-static bool load_addresses(struct tnm_machine *m, long header, struct image *img,
-                           struct error *err)
+static bool load_addresses(struct tnm_machine *m, long header, struct image *img, struct error *err)
 {
     const struct blob *k = &m->kernel;
     const uint8_t *h = k->data + header;
@@ -208,8 +207,7 @@ bool multiboot_setup(struct tnm_machine *m, struct error *err)
     static_assert(sizeof(mbi) < MBI_MAX, "the ROM reaches it through one segment");
 
     ok = fw_cfg_add_u32(fw, FW_CFG_SETUP_ADDR, MBI_AT) &&
-         fw_cfg_add_u32(fw, FW_CFG_SETUP_SIZE, at) &&
-         fw_cfg_add(fw, FW_CFG_SETUP_DATA, mbi, at) &&
+         fw_cfg_add_u32(fw, FW_CFG_SETUP_SIZE, at) && fw_cfg_add(fw, FW_CFG_SETUP_DATA, mbi, at) &&
          fw_cfg_add_u32(fw, FW_CFG_INITRD_ADDR, (uint32_t)mod_at) &&
          fw_cfg_add_u32(fw, FW_CFG_INITRD_SIZE, (uint32_t)m->initrd.size) &&
          (!m->initrd.data ||

@@ -2,25 +2,25 @@
  *
  * One iteration: pick the next vCPU that can run, work out how many instructions it may execute
  * before something else is due (an event, the end of its turn, a limit, the caller's time), run it,
- * move the clock, fire events. vCPUs take turns on one time line, so that time never differs between
- * them and TSCs are always in step; with n busy vCPUs each gets an n-th of it.
+ * move the clock, fire events. vCPUs take turns on one time line, so that time never differs
+ * between them and TSCs are always in step; with n busy vCPUs each gets an n-th of it.
  *
  * Instruction clock: time is NS_PER_INSN nanoseconds for each instruction executed by any vCPU, and
  * jumps to the next event when all are halted. Slices end exactly at events; an event that is
  * scheduled inside a slice shortens it. Nothing here looks at the host.
  *
- * Host clock: time follows the host's monotonic clock, and pauses with the caller: gaps of more than
- * MAX_GAP between or within calls (a debugger, a suspended laptop) are left out. Slices are sized by
- * the measured speed to end near the next event. When all vCPUs are halted the thread sleeps.
+ * Host clock: time follows the host's monotonic clock, and pauses with the caller: gaps of more
+ * than MAX_GAP between or within calls (a debugger, a suspended laptop) are left out. Slices are
+ * sized by the measured speed to end near the next event. When all vCPUs are halted the thread sleeps.
  */
 #include "machine/machine_int.h"
 
-#define QUANTUM_SMP     5000     /* instructions of a turn; short, as others may spin on us */
-#define QUANTUM_ONE     20000000 /* alone: nobody waits */
-#define HOST_SLICE_NS   2000000  /* longest slice under the host clock */
-#define HOST_SLICE_MIN  200      /* instructions */
-#define MAX_GAP         250000000ull
-#define ADVANCE_STEP    10000000ull /* look at stop requests that often while catching up */
+#define QUANTUM_SMP    5000     /* instructions of a turn; short, as others may spin on us */
+#define QUANTUM_ONE    20000000 /* alone: nobody waits */
+#define HOST_SLICE_NS  2000000  /* longest slice under the host clock */
+#define HOST_SLICE_MIN 200      /* instructions */
+#define MAX_GAP        250000000ull
+#define ADVANCE_STEP   10000000ull /* look at stop requests that often while catching up */
 
 static bool insn_clock(const struct tnm_machine *m)
 {
@@ -35,7 +35,7 @@ uint64_t machine_insns(const struct tnm_machine *m)
     return n;
 }
 
-/* ---- time inside a slice ----------------------------------------------------------------------- */
+/* ---- time inside a slice --------------------------------------------------------------------- */
 
 static uint64_t slice_insns(const struct tnm_machine *m)
 {
@@ -103,7 +103,7 @@ void run_init(struct tnm_machine *m)
     m->next_hash = m->cfg.state_hash_every;
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static bool can_run(const struct tnm_machine *m, unsigned n)
 {
@@ -135,7 +135,7 @@ static uint64_t insns_until(const struct tnm_machine *m, uint64_t when)
     return MAX(ns_to_ticks(MIN(ns, (uint64_t)HOST_SLICE_NS), m->rate), (uint64_t)HOST_SLICE_MIN);
 }
 
-/* ---- one iteration ----------------------------------------------------------------------------- */
+/* ---- one iteration --------------------------------------------------------------------------- */
 
 static void advance_to(struct tnm_machine *m, uint64_t to)
 {

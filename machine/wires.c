@@ -1,8 +1,8 @@
 /* Interrupt wires between devices and the interrupt controllers.
  *
- * An ISA interrupt reaches the 8259 pair and the I/O APIC pin of the same number (interrupt 0: pin 2,
- * as every PC's MADT says). Several devices may pull one wire (COM1 and COM3, PCI interrupts steered
- * to an ISA number): a wire is high while any of its sources is.
+ * An ISA interrupt reaches the 8259 pair and the I/O APIC pin of the same number (interrupt 0:
+ * pin 2, as every PC's MADT says). Several devices may pull one wire (COM1 and COM3, PCI interrupts
+ * steered to an ISA number): a wire is high while any of its sources is.
  */
 #include "machine/wires.h"
 
@@ -49,8 +49,8 @@ struct irq_line wires_gsi(struct tnm_machine *m, unsigned pin, unsigned source)
     return (struct irq_line){gsi_set, m, (int)(pin | source << SRC_SHIFT)};
 }
 
-/* While the HPET's legacy replacement is on, the 8254 and the CMOS clock are cut off from interrupts
- * 0 and 8 (IA-PC HPET 1.0a, 2.3.5). Their wires are the first sources of these. */
+/* While the HPET's legacy replacement is on, the 8254 and the CMOS clock are cut off from
+ * interrupts 0 and 8 (IA-PC HPET 1.0a, 2.3.5). Their wires are the first sources of these. */
 static void pit_set(void *opaque, int n, int level)
 {
     struct tnm_machine *m = opaque;

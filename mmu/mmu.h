@@ -131,7 +131,7 @@ bool mmu_write(struct mmu *u, uint64_t lin, uint64_t value, unsigned size, enum 
 bool mmu_probe_write(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index);
 bool mmu_probe_read(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index);
 /* Host pointer for direct use of lin up to the end of its page, or NULL when the page cannot be
- * accessed directly that way (MMIO, flags set, watched) — then *faulted says whether it would fault
+ * accessed directly that way (MMIO, flags set, watched); then *faulted says whether it would fault
  * (u->fault filled). For writes, the pointer is valid until the next call of anything here. */
 uint8_t *mmu_host(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,
                   bool *faulted);

@@ -47,8 +47,7 @@ struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *
     return m;
 nomem:
     physmap_free(m);
-    error_set(err, ERR_NOMEM,
-              "the host cannot give %llu MiB of memory: choose a smaller --memory",
+    error_set(err, ERR_NOMEM, "the host cannot give %llu MiB of memory: choose a smaller --memory",
               (unsigned long long)(store_size / MIB));
     return NULL;
 }
@@ -208,25 +207,41 @@ void physmap_remove(struct physmap *m, struct phys_region *r)
 void physmap_add_ram(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
                      uint64_t size, uint64_t ra, int priority)
 {
-    *r = (struct phys_region){.name = name, .base = base, .size = size, .priority = priority,
-                              .enabled = true, .read_ra = ra, .write_ra = ra};
+    *r = (struct phys_region){.name = name,
+                              .base = base,
+                              .size = size,
+                              .priority = priority,
+                              .enabled = true,
+                              .read_ra = ra,
+                              .write_ra = ra};
     physmap_add(m, r);
 }
 
 void physmap_add_rom(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
                      uint64_t size, uint64_t ra, int priority)
 {
-    *r = (struct phys_region){.name = name, .base = base, .size = size, .priority = priority,
-                              .enabled = true, .read_ra = ra, .write_ra = RA_NONE};
+    *r = (struct phys_region){.name = name,
+                              .base = base,
+                              .size = size,
+                              .priority = priority,
+                              .enabled = true,
+                              .read_ra = ra,
+                              .write_ra = RA_NONE};
     physmap_add(m, r);
 }
 
 void physmap_add_io(struct physmap *m, struct phys_region *r, const char *name, uint64_t base,
                     uint64_t size, const struct io_ops *ops, void *opaque, int priority)
 {
-    *r = (struct phys_region){.name = name, .base = base, .size = size, .priority = priority,
-                              .enabled = true, .read_ra = RA_NONE, .write_ra = RA_NONE,
-                              .ops = ops, .opaque = opaque};
+    *r = (struct phys_region){.name = name,
+                              .base = base,
+                              .size = size,
+                              .priority = priority,
+                              .enabled = true,
+                              .read_ra = RA_NONE,
+                              .write_ra = RA_NONE,
+                              .ops = ops,
+                              .opaque = opaque};
     physmap_add(m, r);
 }
 
@@ -272,8 +287,8 @@ static uint64_t io_read(struct physmap *m, const struct flat_range *r, uint64_t 
                          ? io_ops_read(region->ops, region->opaque, paddr - region->base, size)
                          : io_size_mask(size);
     value &= io_size_mask(size);
-    LOG(m->log, LOG_MMIO, "%s: read %llx -> %0*llx", name, (unsigned long long)paddr,
-        (int)size * 2, (unsigned long long)value);
+    LOG(m->log, LOG_MMIO, "%s: read %llx -> %0*llx", name, (unsigned long long)paddr, (int)size * 2,
+        (unsigned long long)value);
     return value;
 }
 

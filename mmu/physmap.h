@@ -59,7 +59,7 @@ struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *
 void physmap_free(struct physmap *m);
 void physmap_set_listener(struct physmap *m, const struct physmap_listener *l);
 
-/* Sets aside size bytes (rounded up to pages) of the store; RA_NONE when it is full. Contents zero. */
+/* Sets aside size bytes (rounded up to pages) of the store, zero; RA_NONE when it is full. */
 uint64_t physmap_store_alloc(struct physmap *m, uint64_t size);
 uint8_t *physmap_host(const struct physmap *m, uint64_t ra);
 

@@ -17,11 +17,11 @@
 #define CR0_PG    BIT64(31)
 #define CR4_PCIDE BIT64(17)
 /* Control bits that entries depend on. */
-#define CR0_STALE (CR0_WP | CR0_PG)
-#define CR4_STALE (BIT64(4) | BIT64(5) | BIT64(7) | CR4_PCIDE | BIT64(20) | BIT64(21) | BIT64(22))
+#define CR0_STALE  (CR0_WP | CR0_PG)
+#define CR4_STALE  (BIT64(4) | BIT64(5) | BIT64(7) | CR4_PCIDE | BIT64(20) | BIT64(21) | BIT64(22))
 #define EFER_STALE (BIT64(10) | BIT64(11))
 
-#define WORDS (TLB_SIZE / 64)
+#define WORDS      (TLB_SIZE / 64)
 
 static_assert(offsetof(struct tlb, e) == 0, "inline look-ups address the entries directly");
 static_assert(sizeof(struct tlb_entry) == 32, "inline look-ups scale by 32");
@@ -75,9 +75,9 @@ static void tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
         uint64_t bit = BIT64(slot & 63);
         const uint64_t *set = globals_only ? t->global[index] : t->used[index];
         const struct tlb_entry *e = &t->e[index][slot];
-        if ((set[slot / 64] & bit) && ((e->read & PAGE_MASK) == page ||
-                                       (e->write & PAGE_MASK) == page ||
-                                       (e->exec & PAGE_MASK) == page))
+        if ((set[slot / 64] & bit) &&
+            ((e->read & PAGE_MASK) == page || (e->write & PAGE_MASK) == page ||
+             (e->exec & PAGE_MASK) == page))
             entry_drop(t, index, slot);
     }
     if (lin < t->large_lo || lin > t->large_hi)
@@ -269,8 +269,7 @@ void mmu_protect_ra(struct mmu *u, uint64_t ra, uint64_t size)
         for (unsigned index = 0; index < MMU_INDEXES; index++) {
             for (unsigned w = 0; w < WORDS; w++) {
                 for (uint64_t bits = t->used[index][w]; bits; bits &= bits - 1) {
-                    struct tlb_entry *e =
-                        &t->e[index][w * 64 + (unsigned)__builtin_ctzll(bits)];
+                    struct tlb_entry *e = &t->e[index][w * 64 + (unsigned)__builtin_ctzll(bits)];
                     uint64_t page = (e->write & PAGE_MASK) + e->addend;
                     if (!(e->write & (TLB_IO | TLB_NONE)) &&
                         page + (PAGE_SIZE - 1) - host < size + (PAGE_SIZE - 1))
@@ -416,7 +415,7 @@ static inline struct tlb_entry *lookup(struct mmu *u, uint64_t lin, enum mmu_acc
 /* One page's part of an access: taken from its entry at once, for devices and code hits may change
  * the table. */
 struct part {
-    uint64_t host;  /* host address, if direct */
+    uint64_t host; /* host address, if direct */
     uint64_t paddr;
     unsigned size;
     bool direct, flagged;
@@ -582,8 +581,7 @@ uint8_t *mmu_host(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_ind
     return host_ptr(part.host);
 }
 
-bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra,
-                  uint64_t *paddr)
+bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra, uint64_t *paddr)
 {
     struct part part;
 

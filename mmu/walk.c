@@ -10,28 +10,28 @@
 
 #include "mmu/physmap_priv.h"
 
-#define PTE_P  0x1ull
-#define PTE_W  0x2ull
-#define PTE_U  0x4ull
-#define PTE_A  0x20ull
-#define PTE_D  0x40ull
-#define PTE_PS 0x80ull
-#define PTE_G  0x100ull
-#define PTE_XD BIT64(63)
+#define PTE_P         0x1ull
+#define PTE_W         0x2ull
+#define PTE_U         0x4ull
+#define PTE_A         0x20ull
+#define PTE_D         0x40ull
+#define PTE_PS        0x80ull
+#define PTE_G         0x100ull
+#define PTE_XD        BIT64(63)
 #define PTE_KEY_SHIFT 59
 
-#define CR0_WP    BIT64(16)
-#define CR0_PG    BIT64(31)
-#define CR4_PSE   BIT64(4)
-#define CR4_PAE   BIT64(5)
-#define CR4_PGE   BIT64(7)
-#define CR4_SMEP  BIT64(20)
-#define CR4_SMAP  BIT64(21)
-#define CR4_PKE   BIT64(22)
-#define EFER_LMA  BIT64(10)
-#define EFER_NXE  BIT64(11)
+#define CR0_WP        BIT64(16)
+#define CR0_PG        BIT64(31)
+#define CR4_PSE       BIT64(4)
+#define CR4_PAE       BIT64(5)
+#define CR4_PGE       BIT64(7)
+#define CR4_SMEP      BIT64(20)
+#define CR4_SMAP      BIT64(21)
+#define CR4_PKE       BIT64(22)
+#define EFER_LMA      BIT64(10)
+#define EFER_NXE      BIT64(11)
 
-#define ADDR_MASK 0x000ffffffffff000ull
+#define ADDR_MASK     0x000ffffffffff000ull
 
 /* The entries a walk went through, for the write-back of A and D. */
 struct path {
@@ -47,8 +47,7 @@ static bool fault(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_ind
         error |= PFEC_W;
     if (index == MMU_USER)
         error |= PFEC_U;
-    if (acc == MMU_FETCH &&
-        ((u->cr4 & CR4_SMEP) || ((u->cr4 & CR4_PAE) && (u->efer & EFER_NXE))))
+    if (acc == MMU_FETCH && ((u->cr4 & CR4_SMEP) || ((u->cr4 & CR4_PAE) && (u->efer & EFER_NXE))))
         error |= PFEC_I;
     u->fault = (struct mmu_fault){.addr = lin, .error = error};
     return false;
@@ -146,8 +145,8 @@ static bool walk_legacy(struct mmu *u, uint64_t lin, enum mmu_access acc, enum m
         uint64_t reserved = (e >> 13 & 0x1ff) ^ high >> 32;
         if (reserved)
             return fault(u, lin, acc, index, PFEC_P | PFEC_RSVD);
-        return finish(u, lin, acc, index, &p, e & (PTE_W | PTE_U), high | (e & 0xffc00000),
-                      4 * MIB, x);
+        return finish(u, lin, acc, index, &p, e & (PTE_W | PTE_U), high | (e & 0xffc00000), 4 * MIB,
+                      x);
     }
     uint64_t rights = e;
     e = entry_read(u, &p, (e & 0xfffff000) + (lin >> 12 & 1023) * 4);
@@ -210,8 +209,11 @@ bool mmu_translate(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_in
                    struct mmu_xlat *x)
 {
     if (!(u->cr0 & CR0_PG)) {
-        *x = (struct mmu_xlat){.paddr = lin & 0xffffffff & u->a20_mask, .page_size = PAGE_SIZE,
-                               .read = true, .write = true, .exec = true};
+        *x = (struct mmu_xlat){.paddr = lin & 0xffffffff & u->a20_mask,
+                               .page_size = PAGE_SIZE,
+                               .read = true,
+                               .write = true,
+                               .exec = true};
         return true;
     }
     if (u->efer & EFER_LMA) {
@@ -241,7 +243,7 @@ bool mmu_walk(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index i
     return true;
 }
 
-/* ---- without side effects ---------------------------------------------------------------------- */
+/* ---- without side effects -------------------------------------------------------------------- */
 
 static uint64_t peek_entry(struct mmu *u, uint64_t at, unsigned size)
 {

@@ -5,7 +5,7 @@
 #include "mmu/mmu.h"
 
 struct mmu_xlat {
-    uint64_t paddr;     /* of the byte asked for, after the A20 mask */
+    uint64_t paddr; /* of the byte asked for, after the A20 mask */
     uint64_t page_size;
     bool read, write, exec; /* may be done now without another walk (write: D is set) */
     bool global;

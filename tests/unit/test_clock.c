@@ -192,7 +192,11 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {order,         periodic_and_cancel, reads_inside_a_slice,
-                                  loaded_events_queue_again, tick_conversion, ports};
+    const TTest *const tests[] = {order,
+                                  periodic_and_cancel,
+                                  reads_inside_a_slice,
+                                  loaded_events_queue_again,
+                                  tick_conversion,
+                                  ports};
     return RUN_TESTS("clock", tests);
 }

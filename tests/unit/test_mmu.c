@@ -5,17 +5,17 @@
 
 #include <stdio.h>
 
-#define PG   0x80000000ull
-#define WP   0x10000ull
-#define PSE  0x10ull
-#define PAE  0x20ull
-#define PGE  0x80ull
+#define PG    0x80000000ull
+#define WP    0x10000ull
+#define PSE   0x10ull
+#define PAE   0x20ull
+#define PGE   0x80ull
 #define PCIDE 0x20000ull
-#define SMEP 0x100000ull
-#define SMAP 0x200000ull
-#define PKE  0x400000ull
-#define LMA  0x400ull
-#define NXE  0x800ull
+#define SMEP  0x100000ull
+#define SMAP  0x200000ull
+#define PKE   0x400000ull
+#define LMA   0x400ull
+#define NXE   0x800ull
 
 enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
 #define NX BIT64(63)
@@ -395,8 +395,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {no_paging, legacy,      pae,
-                                  four_level, rights,     protection_keys,
-                                  flush_rules, flags_and_devices, watches};
+    const TTest *const tests[] = {no_paging, legacy,          pae,         four_level,
+                                  rights,    protection_keys, flush_rules, flags_and_devices,
+                                  watches};
     return RUN_TESTS("mmu", tests);
 }

@@ -1,4 +1,5 @@
-/* The physical map: priorities, direct and device pieces, page flags, dirty tracking, code lines. */
+/* The physical map: priorities, direct and device pieces, page flags, dirty tracking, lines of
+ * code. */
 #include "base/io.h"
 #include "mmu/physmap.h"
 #include "tests/unit/suite.h"
