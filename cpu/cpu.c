@@ -156,7 +156,7 @@ void cpu_reset(struct cpu *cpu, bool init_only)
     cpu->exc_has_error = cpu->exc_is_trap = false;
     cpu->exc_error = 0;
     cpu->pending_dr6 = 0;
-    cpu->shadow_intr = cpu->shadow_ss = cpu->ss_loaded_now = false;
+    cpu->shadow_intr = cpu->shadow_ss = false;
     cpu->nmi_blocked = cpu->mwait_masked = cpu->step_done = false;
     cpu->monitor_addr = UINT64_MAX;
     cpu->activity = cpu->is_bsp ? CPU_ACTIVE : CPU_WAIT_SIPI;
@@ -326,6 +326,7 @@ static const struct vm_field cpu_fields[] = {
     VM_SKIP(struct cpu, seg_base, "follows from the registers"),
     VM_SKIP(struct cpu, mmu_index, "follows from the registers"),
     VM_INT(struct cpu, pending),
+    VM_SKIP(struct cpu, pending_mask, "follows from the flags"),
     VM_STRUCT(struct cpu, mmu, &vm_mmu),
     VM_INT(struct cpu, rip),
     VM_INT(struct cpu, eflags),
@@ -372,7 +373,6 @@ static const struct vm_field cpu_fields[] = {
     VM_INT(struct cpu, shadow_intr),
     VM_INT(struct cpu, shadow_ss),
     VM_INT(struct cpu, nmi_blocked),
-    VM_INT(struct cpu, ss_loaded_now),
     VM_SKIP(struct cpu, step_done, "used up when the instruction ends"),
     VM_INT(struct cpu, mwait_masked),
     VM_INT(struct cpu, activity),

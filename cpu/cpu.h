@@ -191,6 +191,7 @@ enum {
     CPU_SIPI = 1 << 3, /* edge; vector in sipi_vector */
     CPU_STOP = 1 << 4, /* return from cpu_run soon: CPU_EXIT_STOP */
     CPU_FLUSH = 1 << 5, /* flush all TLBs before the next block */
+    CPU_LEAVE = 1 << 6, /* the interpreter's own: no block leads on to another */
 };
 
 enum cpu_exit {
@@ -223,6 +224,7 @@ struct cpu {
     uint64_t seg_base[SEG_COUNT + 1]; /* effective: 0 for CS DS ES SS in 64-bit code; last is 0 */
     uint32_t mmu_index;          /* of the CPL and EFLAGS.AC: enum mmu_index */
     uint32_t pending;            /* CPU_INTR...; atomic */
+    uint32_t pending_mask;       /* the part of pending that stops a run of blocks */
     struct mmu mmu;
 
     uint64_t rip;
@@ -253,7 +255,6 @@ struct cpu {
     bool shadow_intr;      /* interrupts held off for one instruction: STI, MOV SS, POP SS */
     bool shadow_ss;        /* ... and debug traps too: MOV SS, POP SS */
     bool nmi_blocked;      /* until IRET */
-    bool ss_loaded_now;    /* set by a MOV/POP SS, taken over into the shadows after it */
     bool step_done;        /* the running instruction cleared TF for good: no trap after it */
     bool mwait_masked;     /* MWAIT asked to be woken by interrupts even with IF clear */
     uint8_t activity;      /* enum cpu_activity */

@@ -104,7 +104,7 @@ static const struct insn *goto_slow(struct cpu *cpu, unsigned slot)
 {
     struct block *from = cpu->blk, *to;
 
-    if (cpu->budget <= 0 || cpu->pending || !(to = block_lookup(cpu, cpu->rip)) ||
+    if (cpu->budget <= 0 || (cpu->pending & cpu->pending_mask) || !(to = block_lookup(cpu, cpu->rip)) ||
         cpu->budget < to->n) {
         cpu->blk = NULL;
         return NULL;
@@ -127,7 +127,7 @@ HANDLER(interp_goto_slow1)
 
 HANDLER(interp_goto_indirect)
 {
-    struct block *to = cpu->pending ? NULL : block_lookup(cpu, cpu->rip);
+    struct block *to = cpu->pending & cpu->pending_mask ? NULL : block_lookup(cpu, cpu->rip);
     if (LIKELY(to && cpu->budget >= to->n)) {
         const struct insn *first = interp_enter(cpu, to, cpu->rip);
         DISPATCH(first);
@@ -345,6 +345,17 @@ static void execute(struct cpu *cpu, struct block *b)
     cpu->blk = NULL;
 }
 
+/* One instruction and no more, whatever links lead on. */
+static void execute_single(struct cpu *cpu, struct block *b, bool tf)
+{
+    cpu->step_done = false;
+    cpu_interrupt(cpu, CPU_LEAVE);
+    execute(cpu, b);
+    cpu_clear_interrupt(cpu, CPU_LEAVE);
+    if (tf && !cpu->step_done && cpu->exc_vector == EXC_NONE)
+        cpu->pending_dr6 |= 1u << 14; /* BS */
+}
+
 /* One turn: service what is pending, then run blocks until one leaves. */
 static void run_once(struct cpu *cpu)
 {
@@ -352,7 +363,9 @@ static void run_once(struct cpu *cpu)
     struct block *b;
 
     cpu->shadow_intr = cpu->shadow_ss = false;
-    if (!shadow && (cpu->pending || cpu->pending_dr6) && cpu_service_pending(cpu))
+    cpu->pending_mask = cpu->eflags & FL_IF ? ~0u : ~(uint32_t)CPU_INTR;
+    if (!shadow && ((cpu->pending & cpu->pending_mask) || cpu->pending_dr6) &&
+        cpu_service_pending(cpu))
         return;
     if (!shadow && (cpu->mode & MODE_TRACE) && !cpu_check_insn_breakpoint(cpu))
         return;
@@ -366,16 +379,10 @@ static void run_once(struct cpu *cpu)
         return;
     if (log_on(cpu->env.log, LOG_EXEC))
         trace(cpu, b);
-    if (single) {
-        int64_t left = cpu->budget - 1;
-        cpu->budget = 1; /* no link may lead on */
+    if (single)
+        execute_single(cpu, b, tf);
+    else
         execute(cpu, b);
-        cpu->budget += left;
-        if (tf && cpu->exc_vector == EXC_NONE)
-            cpu->pending_dr6 |= 1u << 14; /* BS */
-        return;
-    }
-    execute(cpu, b);
 }
 
 void cpu_step_undelivered(struct cpu *cpu)

@@ -61,7 +61,7 @@ static inline const struct insn *interp_enter(struct cpu *cpu, struct block *b, 
     do {                                                                                           \
         struct block *next_ = cpu->blk->link[slot].to;                                             \
         cpu->rip = (target);                                                                       \
-        if (LIKELY(next_ && cpu->budget >= next_->n && !cpu->pending)) {                           \
+        if (LIKELY(next_ && cpu->budget >= next_->n && !(cpu->pending & cpu->pending_mask))) {                           \
             const struct insn *first_ = interp_enter(cpu, next_, cpu->rip);                        \
             DISPATCH(first_);                                                                      \
         }                                                                                          \
