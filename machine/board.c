@@ -80,7 +80,17 @@ static void cpu_nmi(void *opaque)
 static void cpu_init_signal(void *opaque)
 {
     struct vcpu_ref *r = opaque;
-    cpu_interrupt(r->m->cpu[r->index], CPU_INIT);
+    struct cpu *cpu = r->m->cpu[r->index];
+
+    if (r->m->in_slice && r->index == r->m->current) {
+        cpu_interrupt(cpu, CPU_INIT);
+        return;
+    }
+    /* It stands still, between two of its turns. The start-up message may follow within the sender's
+     * turn and must find it waiting. */
+    LOG(&r->m->log, LOG_RESET, "cpu%u: INIT", r->index);
+    cpu_clear_interrupt(cpu, CPU_SIPI);
+    cpu_reset(cpu, true);
 }
 
 static void cpu_sipi(void *opaque, uint8_t vector)

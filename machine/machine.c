@@ -46,6 +46,7 @@ static const struct vm_field machine_fields[] = {
     VM_STRUCT(struct tnm_machine, wires, &vm_wires),
     VM_INT(struct tnm_machine, current),
     VM_INT(struct tnm_machine, quantum_left),
+    VM_INT(struct tnm_machine, turns),
     VM_INT(struct tnm_machine, random),
     VM_END,
 };

@@ -119,6 +119,7 @@ struct tnm_machine {
     uint64_t slice_ns;      /* virtual time at the start of the slice */
     uint64_t slice_retired; /* of the running CPU, then */
     uint64_t quantum_left;  /* instructions of the current CPU's turn */
+    uint64_t turns;         /* so far, with more than one CPU */
     uint64_t host_base;     /* host clock: virtual time 0 as the host's time */
     uint64_t host_left;     /* when tnm_run was last left */
     uint64_t rate;          /* host clock: instructions a second, measured */

@@ -15,7 +15,8 @@
  */
 #include "machine/machine_int.h"
 
-#define QUANTUM_SMP    5000     /* instructions of a turn; short, as others may spin on us */
+#define QUANTUM_SMP    4000     /* instructions of a turn; short, as others may spin on us */
+#define QUANTUM_JITTER 10       /* and up to 2 to this power more */
 #define QUANTUM_ONE    20000000 /* alone: nobody waits */
 #define HOST_SLICE_NS  2000000  /* longest slice under the host clock */
 #define HOST_SLICE_MIN 200      /* instructions */
@@ -110,12 +111,22 @@ static bool can_run(const struct tnm_machine *m, unsigned n)
     return m->cpu[n]->activity == CPU_ACTIVE || cpu_can_wake(m->cpu[n]);
 }
 
+/* Turns differ in length, or a loop that gives a lock away for one instruction in five would always
+ * be interrupted in the other four. */
+static uint64_t next_quantum(struct tnm_machine *m)
+{
+    if (m->ncpus == 1)
+        return QUANTUM_ONE;
+    m->turns++;
+    return QUANTUM_SMP + (m->turns * 0x9e3779b97f4a7c15ull >> (64 - QUANTUM_JITTER));
+}
+
 /* Makes the vCPU whose turn it is current; false if all are halted. */
 static bool choose_cpu(struct tnm_machine *m)
 {
     if (m->quantum_left && can_run(m, m->current))
         return true;
-    m->quantum_left = m->ncpus > 1 ? QUANTUM_SMP : QUANTUM_ONE;
+    m->quantum_left = next_quantum(m);
     for (unsigned i = 1; i <= m->ncpus; i++) {
         unsigned n = (m->current + i) % m->ncpus;
         if (can_run(m, n)) {
