@@ -28,14 +28,13 @@ static void print_text(tnm_machine *m)
         fputs("\nthe screen is in a graphics mode: use --screenshot-at-exit\n", stderr);
 }
 
-static void print_clock(tnm_machine *m)
+static void print_clock(const struct session *s)
 {
     tnm_stats st;
-    tnm_get_stats(m, &st);
-    uint64_t busy = st.host_ns > st.idle_ns ? st.host_ns - st.idle_ns : 0;
+    tnm_get_stats(s->machine, &st);
     fprintf(stderr, "\n%.3f s of guest time, %.1f million instructions, %.1f MIPS\n",
             (double)st.virtual_ns / 1e9, (double)st.insns / 1e6,
-            busy ? (double)st.insns * 1e3 / (double)busy : 0.0);
+            session_speed(s, &(tnm_stats){0}, &st, NULL));
 }
 
 static void command(struct session *s, uint8_t key)
@@ -55,7 +54,7 @@ static void command(struct session *s, uint8_t key)
         print_text(s->machine);
         break;
     case 'c':
-        print_clock(s->machine);
+        print_clock(s);
         break;
     default:
         print_help();

@@ -133,6 +133,23 @@ static bool screenshot(struct session *s)
     return false;
 }
 
+double session_speed(const struct session *s, const tnm_stats *from, const tnm_stats *to,
+                     double *idle)
+{
+    bool skips = s->opt->cfg.clock == TNM_CLOCK_INSN;
+    uint64_t all = to->host_ns - from->host_ns, idle_ns = to->idle_ns - from->idle_ns;
+    uint64_t busy = all > idle_ns ? all - idle_ns : 0;
+
+    /* Under the instruction clock idle time is skipped: it is the guest's, and costs no host time. */
+    if (skips) {
+        busy = all;
+        all = to->virtual_ns - from->virtual_ns;
+    }
+    if (idle)
+        *idle = all ? (double)(idle_ns < all ? idle_ns : all) / (double)all : 0;
+    return busy ? (double)(to->insns - from->insns) * 1e3 / (double)busy : 0;
+}
+
 static double percent_hit(uint64_t total, uint64_t misses)
 {
     return total > misses ? 100.0 * (double)(total - misses) / (double)total : 0;
@@ -142,7 +159,7 @@ static void print_stats(const struct session *s)
 {
     tnm_stats st;
     tnm_get_stats(s->machine, &st);
-    uint64_t busy_ns = st.host_ns > st.idle_ns ? st.host_ns - st.idle_ns : 0;
+    double idle, mips = session_speed(s, &(tnm_stats){0}, &st, &idle);
 
     fprintf(stderr,
             "instructions      %16" PRIu64 "\n"
@@ -155,12 +172,12 @@ static void print_stats(const struct session *s)
             "interrupts        %16" PRIu64 "\n"
             "exceptions        %16" PRIu64 "\n"
             "guest seconds     %16.3f\n"
-            "host seconds      %16.3f   %.3f idle\n",
-            st.insns, busy_ns ? (double)st.insns * 1e3 / (double)busy_ns : 0.0, st.blocks,
+            "idle              %15.1f%%\n"
+            "host seconds      %16.3f\n",
+            st.insns, mips, st.blocks,
             percent_hit(st.blocks, st.block_misses), st.block_misses, st.tlb_slow,
             percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes, st.interrupts,
-            st.exceptions, (double)st.virtual_ns / 1e9, (double)st.host_ns / 1e9,
-            (double)st.idle_ns / 1e9);
+            st.exceptions, (double)st.virtual_ns / 1e9, idle * 100, (double)st.host_ns / 1e9);
 }
 
 int session_close(struct session *s)

@@ -21,6 +21,10 @@ struct session {
 bool session_open(struct session *s, const struct options *opt);
 /* About ten milliseconds of the run, and the serial ports' traffic. False when it is over. */
 bool session_step(struct session *s);
+/* Millions of instructions a second of host time in which the guest was not idle, between two
+ * readings of the statistics; *idle, unless NULL, becomes the idle part of the time, 0 to 1. */
+double session_speed(const struct session *s, const tnm_stats *from, const tnm_stats *to,
+                     double *idle);
 /* Screenshot at exit, statistics, and the end of the machine. Returns the exit status. */
 int session_close(struct session *s);
 

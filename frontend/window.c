@@ -201,11 +201,8 @@ static void show_title(struct window *w)
     bool blank = w->blank;
     SDL_UnlockMutex(w->lock);
 
-    uint64_t host = now.host_ns - w->last_stats.host_ns, idle = now.idle_ns - w->last_stats.idle_ns;
-    uint64_t insns = now.insns - w->last_stats.insns;
-    uint64_t busy = host > idle ? host - idle : 0;
-    double mips = busy ? (double)insns * 1e3 / (double)busy : 0;
-    const char *state = host && idle > host / 10 * 9 ? "idle" : "running";
+    double idle, mips = session_speed(&w->session, &w->last_stats, &now, &idle);
+    const char *state = idle > 0.9 ? "idle" : "running";
     const char *hint = w->captured ? "Ctrl+Alt+G frees the mouse" : "click to give it the mouse";
     if (w->note[0] && !SDL_TICKS_PASSED(SDL_GetTicks(), w->note_until))
         hint = w->note;
@@ -384,6 +381,13 @@ static void resize_window(struct window *w)
     w->asked_width = width < area.w ? width : area.w;
     w->asked_height = height < area.h ? height : area.h;
     SDL_SetWindowSize(w->window, w->asked_width, w->asked_height);
+
+    /* A picture that has grown must not reach beyond the desktop. */
+    int x, y;
+    SDL_GetWindowPosition(w->window, &x, &y);
+    int max_x = area.x + area.w - w->asked_width, max_y = area.y + area.h - w->asked_height;
+    if (x > max_x || y > max_y)
+        SDL_SetWindowPosition(w->window, x > max_x ? max_x : x, y > max_y ? max_y : y);
 }
 
 /* Takes the new picture; true if there is something to present. */
