@@ -184,7 +184,7 @@ int session_close(struct session *s)
 {
     close_ports(s);
     terminal_restore();
-    if (!screenshot(s) && s->status == STATUS_OK)
+    if (!screenshot(s))
         s->status = STATUS_FAILED;
     if (s->opt->stats)
         print_stats(s);
