@@ -6,4 +6,4 @@ screen GNU GRUB
 type c
 screen grub>
 type ls\n
-screen (cd0)
+screen (cd)
