@@ -120,20 +120,30 @@ static void kill(struct block_cache *c, struct block *b)
         b->insn[k].fn = interp_leave_dead;
 }
 
-/* Takes dead blocks out of a page's list; true if live blocks of this page remain. */
-static bool sweep(struct block **head, bool second, uint64_t page)
+/* Bits of the 128-byte lines that [from, to) of a page covers. */
+static uint32_t lines_of(uint64_t from, uint64_t to)
 {
-    bool live = false;
+    unsigned first = (unsigned)(from & (PAGE_SIZE - 1)) / 128, last = (unsigned)((to - 1) & (PAGE_SIZE - 1)) / 128;
+    return (uint32_t)((2ull << last) - (1ull << first));
+}
+
+/* Takes dead blocks out of a page's list; the lines of the page that live ones cover. */
+static uint32_t sweep(struct block **head, bool second, uint64_t page)
+{
+    uint32_t lines = 0;
     for (struct block **p = head; *p;) {
         struct block *b = *p;
         if (b->dead) {
             *p = second ? b->page2_next : b->page_next;
             continue;
         }
-        live |= (second ? b->ra2 : align_down(b->ra, PAGE_SIZE)) == page;
+        if (second && b->ra2 == page)
+            lines |= lines_of(page, page + b->bytes - (PAGE_SIZE - (b->ra & (PAGE_SIZE - 1))));
+        else if (!second && align_down(b->ra, PAGE_SIZE) == page)
+            lines |= lines_of(b->ra, MIN(b->ra + MAX(b->bytes, 1), page + PAGE_SIZE));
         p = second ? &b->page2_next : &b->page_next;
     }
-    return live;
+    return lines;
 }
 
 void cpu_code_written(struct cpu *cpu, uint64_t ra, unsigned size)
@@ -143,7 +153,7 @@ void cpu_code_written(struct cpu *cpu, uint64_t ra, unsigned size)
 
     for (uint64_t page = align_down(first, PAGE_SIZE); page <= last; page += PAGE_SIZE) {
         struct block **head = &c->pages[page_hash(page)], **head2 = &c->pages2[page_hash(page)];
-        /* With several CPUs the page is dropped as a whole, so that whoever clears its code lines
+        /* With several CPUs the page is dropped as a whole, so that whoever forgets its code lines
          * cannot forget another CPU's blocks. */
         bool whole = cpu->ncpus > 1;
         for (struct block *b = *head; b; b = b->page_next)
@@ -153,9 +163,8 @@ void cpu_code_written(struct cpu *cpu, uint64_t ra, unsigned size)
         for (struct block *b = *head2; b; b = b->page2_next)
             if (b->ra2 == page)
                 kill(c, b);
-        bool live = sweep(head, false, page) | sweep(head2, true, page);
-        if (!live)
-            physmap_code_clear_page(cpu->env.mem, page);
+        physmap_code_set_lines(cpu->env.mem, page,
+                               sweep(head, false, page) | sweep(head2, true, page));
     }
 }
 

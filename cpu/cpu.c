@@ -83,6 +83,8 @@ void cpu_update_mode(struct cpu *cpu)
         if ((cpu->eflags & FL_AC) && (cpu->cr0 & CR0_AM))
             mode |= MODE_AC;
     }
+    if (!(cpu->cr0 & (CR0_EM | CR0_TS)))
+        mode |= cpu->cr4 & CR4_OSFXSR ? MODE_FPU | MODE_SSE : MODE_FPU;
     if (UNLIKELY(cpu->dr[7] & 0xff)) /* TF and shadows are the run loop's business */
         mode |= MODE_TRACE;
 

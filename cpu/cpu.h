@@ -118,6 +118,8 @@ enum {
     MODE_SINGLE = 1 << 7,   /* one instruction a block: TF, shadows, end of a budget, hooks */
     MODE_AC = 1 << 8,       /* alignment checked: CR0.AM, EFLAGS.AC, CPL 3 */
     MODE_TRACE = 1 << 9,    /* hooks or traces before every instruction */
+    MODE_FPU = 1 << 10,     /* CR0.EM and TS clear: x87 and MMX need no look at CR0 */
+    MODE_SSE = 1 << 11,     /* ... and CR4.OSFXSR set: SSE needs no look at CR0 and CR4 */
 };
 
 /* CPU features: one bit each, in insn.def's rows and in the models. Some stand for generations. */

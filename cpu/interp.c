@@ -177,7 +177,7 @@ static HANDLER(nop)
     DISPATCH(i + 1);
 }
 
-/* SSE, MMX and x87 instructions look at CR0 and CR4 first; the mode does not say them. */
+/* SSE, MMX and x87 instructions look at CR0 and CR4 first, unless the mode says that all is well. */
 static bool simd_allowed(struct cpu *cpu, const struct insn *i)
 {
     uint32_t attr = insn_row(i)->attr;
@@ -210,6 +210,14 @@ static HANDLER(call_simd)
         return interp_fault(cpu, i);
     leave_after(cpu, i);
     DISPATCH(i + 1);
+}
+
+/* Allowed by the mode, but an x87 exception may be pending. */
+static HANDLER(call_x87)
+{
+    if (UNLIKELY(cpu->fpu.sw & 0x80))
+        return call_simd(cpu, i);
+    return call_op(cpu, i);
 }
 
 static HANDLER(call_simd_end)
@@ -282,11 +290,23 @@ static insn_fn bind_hot(const struct cpu *cpu, const struct insn *i)
     return hot_handler(cpu, i, variant_of(cpu, i, insn_hot_form(cpu, i)));
 }
 
+static insn_fn bind_simd(const struct cpu *cpu, const struct insn *i, uint32_t attr)
+{
+    if (attr & AT_END)
+        return call_simd_end;
+    if ((attr & AT_ALIGN) && insn_is_mem(i))
+        return call_simd;
+    if (attr & (AT_SSE | AT_AVX))
+        return cpu->mode & MODE_SSE ? call_op : call_simd;
+    if (!(cpu->mode & MODE_FPU))
+        return call_simd;
+    return attr & (AT_MMX | AT_X87WAIT) ? call_x87 : call_op;
+}
+
 void interp_bind(const struct cpu *cpu, struct insn *i)
 {
     const struct insn_row *row = insn_row(i);
     uint32_t attr = row->attr;
-    bool end = attr & AT_END;
 
     if ((attr & AT_PE) && cpu_real_or_vm(cpu)) {
         i->fn = interp_raise_ud;
@@ -296,9 +316,9 @@ void interp_bind(const struct cpu *cpu, struct insn *i)
         i->fn = bind_hot(cpu, i);
         CHECK(i->fn);
     } else if (attr & (AT_SSE | AT_MMX | AT_X87 | AT_AVX)) {
-        i->fn = end ? call_simd_end : call_simd;
+        i->fn = bind_simd(cpu, i, attr);
     } else {
-        i->fn = end ? call_op_end : call_op;
+        i->fn = attr & AT_END ? call_op_end : call_op;
     }
 }
 

@@ -67,10 +67,20 @@ static inline void interp_set_sp(struct cpu *cpu, uint64_t sp)
     reg_set(cpu, REG_SP, sp, cpu_stack_size(cpu));
 }
 
-/* Conditions of two flags; after a compare they are the compare itself. */
+/* Conditions of several flags. After a subtraction, the most common case by far, they are one
+ * comparison of its operands, shifted up to the top of 64 bits. */
+static inline bool interp_cf(const struct cpu *cpu)
+{
+    if (LIKELY(cpu->cc_op >> 2 == CC_SUB)) {
+        unsigned drop = 64 - (8u << (cpu->cc_op & 3));
+        return cpu->cc_a << drop < (cpu->cc_a - cpu->cc_res) << drop;
+    }
+    return flags_cf(cpu);
+}
+
 static inline bool interp_be(const struct cpu *cpu)
 {
-    return flags_zf(cpu) || flags_cf(cpu);
+    return flags_zf(cpu) || interp_cf(cpu);
 }
 
 static inline bool interp_less(const struct cpu *cpu)
