@@ -150,6 +150,10 @@ static uint64_t insns_until(const struct tnm_machine *m, uint64_t when)
 
 static void advance_to(struct tnm_machine *m, uint64_t to)
 {
+    if (insn_clock(m)) { /* to the end: what was executed has taken its time */
+        clock_advance(&m->clock, to);
+        return;
+    }
     while (m->clock.now < to && !atomic_load_explicit(&m->stop, memory_order_relaxed))
         clock_advance(&m->clock, MIN(to, m->clock.now + ADVANCE_STEP));
     clock_advance(&m->clock, m->clock.now); /* what was scheduled for the past */
@@ -177,8 +181,8 @@ static void run_slice(struct tnm_machine *m, uint64_t end)
     if (why == CPU_EXIT_HALT && !executed)
         executed = 1; /* waking and halting again takes time too, or this would never end */
     m->quantum_left -= MIN(executed, m->quantum_left);
-    if (why != CPU_EXIT_BUDGET)
-        m->quantum_left = 0;
+    if (why == CPU_EXIT_HALT || why == CPU_EXIT_SHUTDOWN)
+        m->quantum_left = 0; /* but not when the caller stops us: turns are state */
 
     if (insn_clock(m)) {
         advance_to(m, m->slice_ns + executed * NS_PER_INSN);

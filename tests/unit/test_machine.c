@@ -136,13 +136,14 @@ START_TEST(bad_configurations)
 }
 END_TEST
 
-START_TEST(boot_sector_and_repeatability)
+static void boot_sector_twice(unsigned cpus)
 {
     tnm_config cfg;
     uint64_t hash[2], insns[2];
     char text[8192];
 
     config(&cfg);
+    cfg.cpus = cpus;
     cfg.disks[0] = (tnm_disk){.path = boot_disk(exit_code, sizeof(exit_code)), .format = "raw",
                               .discard = true};
     cfg.ndisks = 1;
@@ -162,6 +163,17 @@ START_TEST(boot_sector_and_repeatability)
     ck_assert_uint_eq(insns[0], insns[1]);
     ck_assert_uint_eq(hash[0], hash[1]);
     remove_files();
+}
+
+START_TEST(boot_sector_and_repeatability)
+{
+    boot_sector_twice(1);
+}
+END_TEST
+
+START_TEST(several_cpus_and_repeatability)
+{
+    boot_sector_twice(3); /* the firmware starts the others */
 }
 END_TEST
 
@@ -306,8 +318,12 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {bad_configurations, boot_sector_and_repeatability,
-                                  limits,             serial_and_host_clock,
-                                  linux_protocol,     multiboot};
+    const TTest *const tests[] = {bad_configurations,
+                                  boot_sector_and_repeatability,
+                                  several_cpus_and_repeatability,
+                                  limits,
+                                  serial_and_host_clock,
+                                  linux_protocol,
+                                  multiboot};
     return RUN_TESTS("machine", tests);
 }
