@@ -8,7 +8,8 @@
 #include "cpu/sys.h"
 
 /* Room for about a third of a million decoded instructions; not resident until used. */
-#define BLOCK_ARENA_BYTES (16 * MIB)
+#define BLOCK_ARENA_BYTES (16 * MIB) /* of decoded code, at most, for one CPU ... */
+#define BLOCK_ARENA_ALL   (48 * MIB) /* ... and for all together */
 
 /* ---- interrupts from outside ---------------------------------------------------------------- */
 
@@ -196,7 +197,7 @@ struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const str
         error_set(err, ERR_NOMEM, "not enough memory for a CPU: close something");
         return NULL;
     }
-    cpu->blocks = block_cache_new(BLOCK_ARENA_BYTES);
+    cpu->blocks = block_cache_new(MIN(BLOCK_ARENA_BYTES, BLOCK_ARENA_ALL / ncpus));
     cpu->decode = decode_tables_new();
     if (!cpu->blocks || !cpu->decode) {
         cpu_free(cpu);
