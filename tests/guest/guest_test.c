@@ -10,12 +10,16 @@
  * then they drive it. Every wait has a limit in guest seconds, set by `limit N` (default 60):
  *     serial TEXT     TEXT comes on COM1 (after what earlier waits have seen)
  *     screen TEXT     TEXT is on the text screen
- *     graphics        the screen is in a graphics mode and not blank
+ *     graphics WxH    the screen is in a graphics mode of this size and not blank
  *     noserial TEXT   TEXT has not come on COM1 so far
  *     type TEXT       on the keyboard (US layout); \n is Enter
+ *     press KEY       one of ctrl-b, tab, esc, up, down...: see press() below
  *     send TEXT       into COM1
  *     run N           lets N guest seconds pass
  *     poweroff        the guest turns the machine off
+ *
+ * A test that fails prints the text screen and the end of the serial output; of a graphics screen it
+ * leaves a picture, guest-failed.ppm, in the current directory.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -40,6 +44,23 @@ struct guest {
     unsigned line;
 };
 
+static void save_picture(struct guest *g, const char *path)
+{
+    tnm_screen s;
+    FILE *f;
+    tnm_get_screen(g->m, &s);
+    if (!s.pixels || !(f = fopen(path, "wb")))
+        return;
+    fprintf(f, "P6 %u %u 255\n", s.width, s.height);
+    for (size_t k = 0; k < (size_t)s.width * s.height; k++) {
+        fputc((int)(s.pixels[k] >> 16 & 0xff), f);
+        fputc((int)(s.pixels[k] >> 8 & 0xff), f);
+        fputc((int)(s.pixels[k] & 0xff), f);
+    }
+    fclose(f);
+    printf("-- screen: see %s\n", path);
+}
+
 static void fail(struct guest *g, const char *what)
 {
     char text[16384];
@@ -50,6 +71,8 @@ static void fail(struct guest *g, const char *what)
                (unsigned long long)tnm_insns(g->m));
     if (n)
         printf("-- screen\n%.*s\n", (int)n, text);
+    else if (g->m)
+        save_picture(g, "guest-failed.ppm");
     size_t from = g->serial_len > 4000 ? g->serial_len - 4000 : 0;
     printf("-- serial, last part\n%s\n", g->serial + from);
     exit(1);
@@ -91,12 +114,13 @@ static bool has_screen(struct guest *g, const char *text)
 
 static bool has_graphics(struct guest *g, const char *text)
 {
-    char buf[64];
+    char buf[64], size[32];
     tnm_screen s;
     if (tnm_get_text(g->m, buf, sizeof(buf)) != 0)
         return false;
     tnm_get_screen(g->m, &s);
-    if (s.blank || !s.pixels)
+    snprintf(size, sizeof(size), "%ux%u", s.width, s.height);
+    if (s.blank || !s.pixels || strcmp(size, text) != 0)
         return false;
     for (size_t k = 1; k < (size_t)s.width * s.height; k++)
         if (s.pixels[k] != s.pixels[0])
@@ -194,6 +218,31 @@ static void type(struct guest *g, const char *text)
     }
 }
 
+/* Keys that are no characters, and characters with Ctrl. */
+static void press(struct guest *g, const char *name)
+{
+    static const struct {
+        const char *name;
+        unsigned code;
+    } keys[] = {{"esc", 1},     {"tab", 15},      {"enter", 28},   {"f1", 59},
+                {"up", 0x148},  {"left", 0x14b},  {"right", 0x14d}, {"down", 0x150}};
+    start(g);
+    if (!strncmp(name, "ctrl-", 5)) {
+        tnm_key(g->m, 29, true);
+        type(g, name + 5);
+        tnm_key(g->m, 29, false);
+        run_seconds(g, 0.03);
+        return;
+    }
+    for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+        if (!strcmp(name, keys[k].name)) {
+            key(g, keys[k].code, false);
+            return;
+        }
+    }
+    fail(g, "no such key");
+}
+
 static void send(struct guest *g, const char *text)
 {
     start(g);
@@ -272,12 +321,14 @@ static void command(struct guest *g, const char *cmd, const char *arg)
     } else if (!strcmp(cmd, "screen")) {
         wait_for(g, has_screen, arg);
     } else if (!strcmp(cmd, "graphics")) {
-        wait_for(g, has_graphics, "graphics");
+        wait_for(g, has_graphics, arg);
     } else if (!strcmp(cmd, "noserial")) {
         if (strstr(g->serial, arg))
             fail(g, "this should not have come");
     } else if (!strcmp(cmd, "type")) {
         type(g, arg);
+    } else if (!strcmp(cmd, "press")) {
+        press(g, arg);
     } else if (!strcmp(cmd, "send")) {
         send(g, arg);
     } else if (!strcmp(cmd, "run")) {

@@ -3,10 +3,8 @@ memory 64M
 cdrom $GUESTS/ipxe/usr/lib/ipxe/ipxe.iso
 boot d
 screen iPXE 1.
-limit 200
 screen Ctrl-B
-run 0.2
-type b
+press ctrl-b
 screen iPXE>
 type help\n
 screen config
