@@ -617,5 +617,8 @@ bool op_into(struct cpu *cpu, const struct insn *i)
 
 bool op_icebp(struct cpu *cpu, const struct insn *i)
 {
+    /* Debug traps that MOV SS held back are told with this one. */
+    cpu->dr[6] |= cpu->pending_dr6;
+    cpu->pending_dr6 = 0;
     return int_insn(cpu, EXC_DB, INT_ICEBP);
 }

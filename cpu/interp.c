@@ -372,21 +372,26 @@ static void execute_single(struct cpu *cpu, struct block *b, bool tf)
     cpu_interrupt(cpu, CPU_LEAVE);
     execute(cpu, b);
     cpu_clear_interrupt(cpu, CPU_LEAVE);
-    if (tf && !cpu->step_done && cpu->exc_vector == EXC_NONE)
+    /* MOV SS and POP SS lose their own single-step trap (SDM vol. 3, 6.8.3). */
+    if (tf && !cpu->step_done && !cpu->shadow_ss && cpu->exc_vector == EXC_NONE)
         cpu->pending_dr6 |= 1u << 14; /* BS */
 }
 
 /* One turn: service what is pending, then run blocks until one leaves. */
 static void run_once(struct cpu *cpu)
 {
-    bool shadow = cpu->shadow_intr || cpu->shadow_ss, tf, single;
+    bool shadow, tf, single;
     struct block *b;
 
-    cpu->shadow_intr = cpu->shadow_ss = false;
+    /* The shadows hold off interrupts, that of MOV SS debug traps too: cpu_service_pending knows. */
     cpu->pending_mask = cpu->eflags & FL_IF ? ~0u : ~(uint32_t)CPU_INTR;
-    if (!shadow && ((cpu->pending & cpu->pending_mask) || cpu->pending_dr6) &&
-        cpu_service_pending(cpu))
+    if (((cpu->pending & cpu->pending_mask) || cpu->pending_dr6) && cpu_service_pending(cpu)) {
+        cpu->shadow_intr = cpu->shadow_ss = false;
+        cpu->budget--; /* so that a guest that does nothing else still uses up its time */
         return;
+    }
+    shadow = cpu->shadow_intr || cpu->shadow_ss;
+    cpu->shadow_intr = cpu->shadow_ss = false;
     if (!shadow && (cpu->mode & MODE_TRACE) && !cpu_check_insn_breakpoint(cpu))
         return;
     tf = cpu->eflags & FL_TF;
@@ -412,6 +417,8 @@ void cpu_step_undelivered(struct cpu *cpu)
     cpu->slice = cpu->budget = 0;
 }
 
+/* A delivery counts as an instruction: a handler that faults at its first one, or a #DB whose frame
+ * meets a data breakpoint, would otherwise go on for ever in no time. */
 enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed)
 {
     enum cpu_exit why = CPU_EXIT_BUDGET;
@@ -439,8 +446,10 @@ enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed)
         } else {
             run_once(cpu);
         }
-        if (UNLIKELY(cpu->exc_vector != EXC_NONE))
+        if (UNLIKELY(cpu->exc_vector != EXC_NONE)) {
             cpu_take_exception(cpu);
+            cpu->budget -= cpu->budget > 0; /* unless the slice was cut meanwhile */
+        }
     }
     *executed = (uint64_t)(cpu->slice - cpu->budget);
     cpu->retired += *executed;

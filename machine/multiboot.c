@@ -19,6 +19,7 @@
 #define MB_ADDRESSES  BIT(16)
 #define IMAGE_MAX     (512 * MIB)
 #define FIRMWARE_TOP  (1 * MIB)
+#define LOW_FIRST     0x7c00u
 #define MBI_AT        0x10000u
 #define MBI_STRINGS   128u
 #define MBI_MMAP_ROOM (64 * 24u)
@@ -49,9 +50,12 @@ struct image {
     uint8_t *data;
 };
 
+/* Above 1 MiB, or in the conventional memory between the ROM's stack and the information structure. */
 static bool range_ok(const struct tnm_machine *m, uint64_t at, uint64_t size)
 {
     uint64_t end = m->ram_below_4g - MIN(m->ram_below_4g, FIRMWARE_TOP);
+    if (at >= LOW_FIRST && at < MBI_AT)
+        return size <= MBI_AT - at;
     return at >= MIB && at < end && size <= end - at;
 }
 
