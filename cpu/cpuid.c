@@ -185,6 +185,9 @@ static void basic_leaf(const struct cpu *cpu, uint32_t leaf, uint32_t subleaf, u
             put_bits(cpu, leaf7_bits, ARRAY_LEN(leaf7_bits), out);
             if (cpu->cr4 & CR4_PKE)
                 out[ECX] |= BIT(4);
+            out[EAX] = cpu_has(cpu, F_LM) ? 2 : 0;
+        } else if (subleaf == 2) {
+            out[EDX] = cpu_has(cpu, F_LM) ? BIT(4) : 0; /* BHI_CTRL: see msr.c */
         }
         break;
     case 0xb:

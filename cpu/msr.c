@@ -29,11 +29,13 @@ enum {
 #define MTRRCAP          0x508ull /* 8 variable ranges, fixed ranges, write-combining */
 #define MCG_CAP          0x100ull /* MCG_CTL, no banks */
 #define MISC_ENABLE_FAST_STRINGS 1ull
+#define SPEC_CTRL_BITS   (BIT64(0) | BIT64(10)) /* IBRS, BHI_DIS_S */
 
 /* What this CPU is not vulnerable to: all of it, as nothing here speculates. With these, Linux has
  * no mitigation to apply but setting IBRS once. RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO,
  * MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO,
- * RFDS_NO, ITS_NO. */
+ * RFDS_NO, ITS_NO. Newer Linux does not believe BHI_NO and would run a loop at each system call, if
+ * SPEC_CTRL did not have BHI_DIS_S. */
 #define ARCH_CAPABILITIES                                                                          \
     (BIT64(0) | BIT64(1) | BIT64(3) | BIT64(4) | BIT64(5) | BIT64(6) | BIT64(8) | BIT64(13) |      \
      BIT64(14) | BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | BIT64(27) | BIT64(62))
@@ -322,8 +324,8 @@ bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v)
         cpu->tsc_offset += v - cpu->tsc_adjust;
         cpu->tsc_adjust = v;
         return true;
-    case MSR_SPEC_CTRL: /* IBRS */
-        if (!cpu_has(cpu, F_LM) || (v & ~1ull))
+    case MSR_SPEC_CTRL:
+        if (!cpu_has(cpu, F_LM) || (v & ~SPEC_CTRL_BITS))
             return false;
         cpu->spec_ctrl = v;
         return true;
