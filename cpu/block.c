@@ -11,12 +11,22 @@
 #define HASH_SIZE (1u << HASH_BITS)
 #define PAGE_HASH_SIZE 4096u
 
+/* Which bytes of a page live blocks were decoded from; a few pages at a time, made when the page is
+ * first written. Bits of dead blocks may linger until the map is made anew. */
+struct code_map {
+    uint64_t page;
+    uint64_t bits[PAGE_SIZE / 64];
+    bool valid;
+};
+#define CODE_MAPS 64u
+
 struct block_cache {
     uint8_t *arena;
     size_t size, used;
     struct block *hash[HASH_SIZE];
     struct block *pages[PAGE_HASH_SIZE];  /* by page of ra */
     struct block *pages2[PAGE_HASH_SIZE]; /* by ra2 */
+    struct code_map maps[CODE_MAPS];
 };
 
 static unsigned hash_of(uint64_t ra, uint32_t mode)
@@ -58,6 +68,8 @@ void blocks_flush(struct cpu *cpu)
     memset(c->hash, 0, sizeof(c->hash));
     memset(c->pages, 0, sizeof(c->pages));
     memset(c->pages2, 0, sizeof(c->pages2));
+    for (unsigned k = 0; k < CODE_MAPS; k++)
+        c->maps[k].valid = false;
     cpu->blk = NULL;
 }
 
@@ -120,52 +132,101 @@ static void kill(struct block_cache *c, struct block *b)
         b->insn[k].fn = interp_leave_dead;
 }
 
-/* Bits of the 128-byte lines that [from, to) of a page covers. */
-static uint32_t lines_of(uint64_t from, uint64_t to)
+static struct code_map *map_slot(struct block_cache *c, uint64_t page)
 {
-    unsigned first = (unsigned)(from & (PAGE_SIZE - 1)) / 128, last = (unsigned)((to - 1) & (PAGE_SIZE - 1)) / 128;
-    return (uint32_t)((2ull << last) - (1ull << first));
+    return &c->maps[(page >> PAGE_SHIFT) & (CODE_MAPS - 1)];
 }
 
-/* Takes dead blocks out of a page's list; the lines of the page that live ones cover. */
-static uint32_t sweep(struct block **head, bool second, uint64_t page)
+/* Sets the bits of [from, to), offsets in the page. */
+static void map_add(struct code_map *m, unsigned from, unsigned to)
 {
-    uint32_t lines = 0;
+    for (unsigned k = from; k < to; k++)
+        m->bits[k / 64] |= 1ull << (k % 64);
+}
+
+static void map_add_block(struct code_map *m, const struct block *b, uint64_t page)
+{
+    unsigned start = (unsigned)(b->ra & (PAGE_SIZE - 1)), bytes = MAX(b->bytes, 1u);
+    if (align_down(b->ra, PAGE_SIZE) == page)
+        map_add(m, start, MIN(start + bytes, PAGE_SIZE));
+    if (b->ra2 == page)
+        map_add(m, 0, start + bytes - PAGE_SIZE);
+}
+
+/* Takes dead blocks out of a page's list and adds the live ones to the map. */
+static void sweep(struct block **head, bool second, uint64_t page, struct code_map *m)
+{
     for (struct block **p = head; *p;) {
-        struct block *b = *p;
+        struct block *b = *p, **next = second ? &b->page2_next : &b->page_next;
         if (b->dead) {
-            *p = second ? b->page2_next : b->page_next;
+            *p = *next;
             continue;
         }
-        if (second && b->ra2 == page)
-            lines |= lines_of(page, page + b->bytes - (PAGE_SIZE - (b->ra & (PAGE_SIZE - 1))));
-        else if (!second && align_down(b->ra, PAGE_SIZE) == page)
-            lines |= lines_of(b->ra, MIN(b->ra + MAX(b->bytes, 1), page + PAGE_SIZE));
-        p = second ? &b->page2_next : &b->page_next;
+        map_add_block(m, b, page);
+        p = next;
     }
+}
+
+static struct code_map *map_make(struct block_cache *c, uint64_t page)
+{
+    struct code_map *m = map_slot(c, page);
+    memset(m, 0, sizeof(*m));
+    m->page = page;
+    m->valid = true;
+    sweep(&c->pages[page_hash(page)], false, page, m);
+    sweep(&c->pages2[page_hash(page)], true, page, m);
+    return m;
+}
+
+static bool code_overlaps(struct cpu *cpu, uint64_t ra, unsigned size)
+{
+    uint64_t page = align_down(ra, PAGE_SIZE);
+    struct code_map *m = map_slot(cpu->blocks, page);
+    if (!m->valid || m->page != page)
+        m = map_make(cpu->blocks, page);
+    for (unsigned k = (unsigned)(ra - page); k < ra - page + size; k++) {
+        if (k % 64 == 0 && ra - page + size - k >= 64) { /* DMA: word by word */
+            if (m->bits[k / 64])
+                return true;
+            k += 63;
+        } else if (m->bits[k / 64] >> (k % 64) & 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Kills the blocks that overlap; the 128-byte lines of the page that live ones still cover. */
+static uint32_t code_drop(struct cpu *cpu, uint64_t ra, unsigned size)
+{
+    struct block_cache *c = cpu->blocks;
+    uint64_t page = align_down(ra, PAGE_SIZE), last = ra + size - 1;
+    uint32_t lines = 0;
+
+    for (struct block *b = c->pages[page_hash(page)]; b; b = b->page_next)
+        if (b->ra <= last && b->ra + b->bytes > ra)
+            kill(c, b);
+    for (struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next)
+        if (b->ra2 == page)
+            kill(c, b);
+    struct code_map *m = map_make(c, page);
+    for (unsigned k = 0; k < 32; k++)
+        lines |= m->bits[2 * k] | m->bits[2 * k + 1] ? 1u << k : 0;
     return lines;
 }
 
-void cpu_code_written(struct cpu *cpu, uint64_t ra, unsigned size)
+void cpu_code_written(struct cpu *const *cpus, unsigned n, uint64_t ra, unsigned size)
 {
-    struct block_cache *c = cpu->blocks;
-    uint64_t first = ra, last = ra + size - 1;
+    uint32_t lines = 0;
+    bool overlaps = false;
 
-    for (uint64_t page = align_down(first, PAGE_SIZE); page <= last; page += PAGE_SIZE) {
-        struct block **head = &c->pages[page_hash(page)], **head2 = &c->pages2[page_hash(page)];
-        /* With several CPUs the page is dropped as a whole, so that whoever forgets its code lines
-         * cannot forget another CPU's blocks. */
-        bool whole = cpu->ncpus > 1;
-        for (struct block *b = *head; b; b = b->page_next)
-            if (align_down(b->ra, PAGE_SIZE) == page &&
-                (whole || (b->ra <= last && b->ra + b->bytes > first)))
-                kill(c, b);
-        for (struct block *b = *head2; b; b = b->page2_next)
-            if (b->ra2 == page)
-                kill(c, b);
-        physmap_code_set_lines(cpu->env.mem, page,
-                               sweep(head, false, page) | sweep(head2, true, page));
-    }
+    for (unsigned k = 0; k < n; k++)
+        overlaps |= code_overlaps(cpus[k], ra, size);
+    if (!overlaps)
+        return;
+    for (unsigned k = 0; k < n; k++)
+        lines |= code_drop(cpus[k], ra, size);
+    physmap_code_set_lines(cpus[0]->env.mem, align_down(ra, PAGE_SIZE), lines);
 }
 
 void cpu_view_changed(struct cpu *cpu)
@@ -319,6 +380,13 @@ static bool decode_one(struct cpu *cpu, struct block *b, uint64_t lin)
     return true;
 }
 
+static void map_note(struct block_cache *c, const struct block *b, uint64_t page)
+{
+    struct code_map *m = map_slot(c, page);
+    if (m->valid && m->page == page)
+        map_add_block(m, b, page);
+}
+
 static void insert(struct cpu *cpu, struct block *b)
 {
     struct block_cache *c = cpu->blocks;
@@ -328,10 +396,12 @@ static void insert(struct cpu *cpu, struct block *b)
     c->hash[h] = b;
     b->page_next = c->pages[p];
     c->pages[p] = b;
+    map_note(c, b, align_down(b->ra, PAGE_SIZE));
     if (b->ra2 != RA_NONE) {
         unsigned p2 = page_hash(b->ra2), head = PAGE_SIZE - (unsigned)(b->ra & (PAGE_SIZE - 1));
         b->page2_next = c->pages2[p2];
         c->pages2[p2] = b;
+        map_note(c, b, b->ra2);
         physmap_code_add(cpu->env.mem, b->ra, head);
         physmap_code_add(cpu->env.mem, b->ra2, b->bytes - head);
     } else {

@@ -294,8 +294,9 @@ void cpu_interrupt(struct cpu *cpu, uint32_t what);
 void cpu_clear_interrupt(struct cpu *cpu, uint32_t what);
 /* True if a halted CPU would wake now. */
 bool cpu_can_wake(const struct cpu *cpu);
-/* physmap listeners call these */
-void cpu_code_written(struct cpu *cpu, uint64_t ra, unsigned size);
+/* physmap listeners call these. A write hit lines of code in [ra, ra+size), within one page: the n
+ * CPUs that share the memory drop the blocks it overlaps. */
+void cpu_code_written(struct cpu *const *cpus, unsigned n, uint64_t ra, unsigned size);
 void cpu_view_changed(struct cpu *cpu);
 
 /* Current EFLAGS in full; and setting all of them (no checks, mode updated by the caller). */

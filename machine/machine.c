@@ -173,8 +173,7 @@ static void flags_set(void *opaque, uint64_t ra, uint64_t size)
 static void code_written(void *opaque, uint64_t ra, unsigned size)
 {
     struct tnm_machine *m = opaque;
-    for (unsigned i = 0; i < m->ncpus; i++)
-        cpu_code_written(m->cpu[i], ra, size);
+    cpu_code_written(m->cpu, m->ncpus, ra, size);
 }
 
 /* RAM as PCs with this chipset have it in emulators: below 3.5 GiB all in one piece; with more,

@@ -93,7 +93,7 @@ static void *window(uint64_t at, size_t size, int prot)
 
 static void code_written(void *opaque, uint64_t ra, unsigned size)
 {
-    cpu_code_written(((struct oracle *)opaque)->cpu, ra, size);
+    cpu_code_written(&((struct oracle *)opaque)->cpu, 1, ra, size);
 }
 
 static void flags_set(void *opaque, uint64_t ra, uint64_t size)

@@ -72,7 +72,7 @@ static void flags_set(void *opaque, uint64_t ra, uint64_t size)
 }
 static void code_written(void *opaque, uint64_t ra, unsigned size)
 {
-    cpu_code_written(cpu, ra, size);
+    cpu_code_written(&cpu, 1, ra, size);
 }
 
 static void put(uint64_t at, uint64_t v, unsigned size)
