@@ -129,7 +129,7 @@ static void flags_set(void *opaque, uint64_t ra, uint64_t size)
 
 static void code_written(void *opaque, uint64_t ra, unsigned size)
 {
-    cpu_code_written(((struct bench *)opaque)->cpu, ra, size);
+    cpu_code_written(&((struct bench *)opaque)->cpu, 1, ra, size);
 }
 
 static void bench_new(struct bench *b, const char *model)
