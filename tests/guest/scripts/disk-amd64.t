@@ -1,9 +1,21 @@
-# From power-on: SeaBIOS, GRUB on an IDE disk, Debian's kernel, a shell, power-off.
+# From power-on: SeaBIOS, GRUB on an IDE disk, Debian's kernel, a shell, a reboot through the
+# firmware, a power-off.
 memory 256M
 disk $GUESTS/disk-amd64/disk.img
-limit 60
-serial @@GRUB
 limit 120
+serial @@GRUB
+serial @@READY
+serial / #
+send dmesg -r | grep '^<[0-3]>' || echo clean-dmes''g\n
+serial clean-dmesg
+send dmesg | grep -E 'unstable|stall|invalid rate|BUG|WARNING:' || echo clean-tim''e\n
+serial clean-time
+send sed s/^/clock-is-/ /sys/devices/system/clocksource/clocksource0/current_clocksource\n
+serial clock-is-tsc
+send grep -c ^processor /proc/cpuinfo | sed s/^/processors-/\n
+serial processors-1
+send reboot -f\n
+serial @@GRUB
 serial @@READY
 serial / #
 send poweroff -f\n
