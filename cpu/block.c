@@ -7,7 +7,7 @@
 #include "cpu/exec.h"
 #include "cpu/interp.h"
 
-#define HASH_BITS 15
+#define HASH_BITS 17
 #define HASH_SIZE (1u << HASH_BITS)
 #define PAGE_HASH_SIZE 4096u
 
@@ -20,6 +20,14 @@ struct code_map {
 };
 #define CODE_MAPS 64u
 
+/* Where a linear address led last: valid in the address space and TLB generation it was noted in. */
+struct jump {
+    uint64_t lin, generation;
+    const struct tlb *space;
+    struct block *to;
+};
+#define JUMPS 4096u
+
 struct block_cache {
     uint8_t *arena;
     size_t size, used;
@@ -27,11 +35,12 @@ struct block_cache {
     struct block *pages[PAGE_HASH_SIZE];  /* by page of ra */
     struct block *pages2[PAGE_HASH_SIZE]; /* by ra2 */
     struct code_map maps[CODE_MAPS];
+    struct jump jumps[JUMPS];
 };
 
 static unsigned hash_of(uint64_t ra, uint32_t mode)
 {
-    return (unsigned)((ra ^ (ra >> HASH_BITS) ^ mode * 0x9e5u) & (HASH_SIZE - 1));
+    return (unsigned)((ra ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
 }
 
 static unsigned page_hash(uint64_t ra)
@@ -68,6 +77,7 @@ void blocks_flush(struct cpu *cpu)
     memset(c->hash, 0, sizeof(c->hash));
     memset(c->pages, 0, sizeof(c->pages));
     memset(c->pages2, 0, sizeof(c->pages2));
+    memset(c->jumps, 0, sizeof(c->jumps));
     for (unsigned k = 0; k < CODE_MAPS; k++)
         c->maps[k].valid = false;
     cpu->blk = NULL;
@@ -250,19 +260,32 @@ static uint64_t code_linear(const struct cpu *cpu, uint64_t rip)
     return cpu->efer & EFER_LMA ? lin : (uint32_t)lin;
 }
 
-struct block *block_lookup(struct cpu *cpu, uint64_t rip)
+static struct block *lookup_slow(struct cpu *cpu, uint64_t lin, struct jump *j)
 {
-    uint64_t lin;
-    const struct tlb_entry *e;
+    const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
     struct block *b;
 
-    lin = code_linear(cpu, rip);
-    e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
     if (e->exec != (lin & PAGE_MASK))
         return NULL;
     b = search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0), cpu->mode);
     if (!b || b->ra2 != RA_NONE)
         return NULL;
+    *j = (struct jump){lin, cpu->mmu.generation, cpu->mmu.tlb, b};
+    return b;
+}
+
+struct block *block_lookup(struct cpu *cpu, uint64_t rip)
+{
+    uint64_t lin = code_linear(cpu, rip);
+    struct jump *j = &cpu->blocks->jumps[(lin ^ lin >> 12) & (JUMPS - 1)];
+    struct block *b = j->to;
+
+    if (UNLIKELY(!b || j->lin != lin || j->generation != cpu->mmu.generation ||
+                 j->space != cpu->mmu.tlb || b->mode != cpu->mode || b->dead)) {
+        b = lookup_slow(cpu, lin, j);
+        if (!b)
+            return NULL;
+    }
     if (!(cpu->mode & (MODE_FLAT | MODE_CODE64)) && rip + b->bytes - 1 > cpu->seg[SEG_CS].limit)
         return NULL;
     return b;
