@@ -105,8 +105,11 @@ static void parse_row(const struct insn_row *row, struct row_info *info)
     for (unsigned k = 0; k < n; k++) {
         char c = op[k][0];
         const char *suffix = op[k] + 1;
+        info->vvvv |= c == 'H' || c == 'B';
         if (len[k] == 1 && c == '1') {
             info->imm = IMM_ONE;
+        } else if (c == 'L') {
+            info->imm = IMM_B;
         } else if ((c == 'I' || c == 'J' || c == 'O') || (c == 'A' && suffix[0] == 'p')) {
             if (info->imm)
                 info->imm2 = IMM_B;
@@ -199,7 +202,7 @@ struct prefixes {
     uint8_t rex;   /* 0x40 to 0x4f, or 0 */
     uint8_t seg;   /* SEG_NONE if none */
     uint8_t rep;   /* 0xf2, 0xf3 or 0 */
-    bool vex;
+    bool vex, rex_before; /* a REX prefix before VEX */
     uint8_t vex_l, vex_pp, vvvv;
 };
 
@@ -225,7 +228,7 @@ static void mem16(struct reader *rd, struct insn *i, unsigned mod, unsigned rm, 
 }
 
 static bool mem32(struct reader *rd, struct insn *i, unsigned mod, unsigned rm, unsigned rex,
-                  bool code64, uint8_t *dseg)
+                  bool code64, bool vsib, uint8_t *dseg)
 {
     bool rip_relative = false;
     i->index = REG_ZERO;
@@ -233,7 +236,7 @@ static bool mem32(struct reader *rd, struct insn *i, unsigned mod, unsigned rm, 
         unsigned sib = (unsigned)take(rd, 1);
         unsigned index = (sib >> 3 & 7) | (rex & 2) << 2, base = (sib & 7) | (rex & 1) << 3;
         i->scale = (uint8_t)(sib >> 6);
-        if (index != 4)
+        if (index != 4 || vsib)
             i->index = (uint8_t)index;
         else
             i->scale = 0;
@@ -303,6 +306,20 @@ static unsigned mandatory_prefix(const struct prefixes *p)
     return p->flags & PFX_OPSIZE ? P_66 : P_NP;
 }
 
+/* VEX.L and VEX.W as the row wants them, and the features that vectors need besides the row's. */
+static bool vex_matches(const struct cpu *cpu, const struct insn_row *row, const struct prefixes *p)
+{
+    uint32_t attr = row->attr;
+
+    if ((attr & AT_AVX) && !feature_has(&cpu->features, F_AVX))
+        return false;
+    if (p->vex_l ? !(attr & (AT_VEXL | AT_L1 | AT_LIG)) : (attr & AT_L1) != 0)
+        return false;
+    if (p->vex_l && (attr & AT_L_AVX2) && !feature_has(&cpu->features, F_AVX2))
+        return false;
+    return !(attr & (p->rex & 8 ? AT_W0 : AT_W1));
+}
+
 /* The row for the opcode, or insn_row_count. modrm is -1 if there is no byte left to look at;
  * *wants_modrm says whether one belongs to the opcode. */
 static unsigned find_row(const struct cpu *cpu, unsigned map, unsigned op, int modrm,
@@ -321,6 +338,8 @@ static unsigned find_row(const struct cpu *cpu, unsigned map, unsigned op, int m
             continue;
         *wants_modrm |= has_modrm;
         if (row->prefix != P_ANY && row->prefix != mandatory)
+            continue;
+        if (p->vex && !vex_matches(cpu, row, p))
             continue;
         if (!feature_has(&cpu->features, (enum cpu_feature)row->feature))
             continue;
@@ -391,6 +410,8 @@ static bool read_vex(const struct cpu *cpu, struct reader *rd, struct prefixes *
         return false;
     rd->pos += 2;
     p->vex = true;
+    p->rex_before = p->rex;
+    p->rex = 0;
     *map = 1;
     b2 = b1;
     p->rex |= b1 & 0x80 ? 0 : 0x44;
@@ -402,6 +423,8 @@ static bool read_vex(const struct cpu *cpu, struct reader *rd, struct prefixes *
     if (!(cpu->mode & MODE_CODE64))
         p->rex &= 0x48;
     p->vvvv = (uint8_t)(~b2 >> 3 & 15);
+    if (!(cpu->mode & MODE_CODE64))
+        p->vvvv &= 7;
     p->vex_l = b2 >> 2 & 1;
     p->vex_pp = b2 & 3;
     return true;
@@ -546,6 +569,8 @@ bool insn_decode(const struct cpu *cpu, const uint8_t *code, unsigned avail, uns
                       : !!(cpu->mode & MODE_CODE32) != !!(p.flags & PFX_ADDRSIZE) ? 4 : 2;
     out->ea_shift = (uint8_t)(64 - 8 * addrsize);
     out->size = sized(info->size, opsize, p.rex & 8);
+    if (row->attr & AT_AVX)
+        out->size = p.vex_l && !(row->attr & AT_LIG) ? 32 : 16;
     out->base = out->index = REG_ZERO;
     out->modrm = 0xc0;
     if (row->form >= FORM_MRM) {
@@ -559,7 +584,8 @@ bool insn_decode(const struct cpu *cpu, const uint8_t *code, unsigned avail, uns
             if (addrsize == 2)
                 mem16(&rd, out, modrm >> 6, modrm & 7, &dseg);
             else
-                rip_relative = mem32(&rd, out, modrm >> 6, modrm & 7, p.rex, code64, &dseg);
+                rip_relative = mem32(&rd, out, modrm >> 6, modrm & 7, p.rex, code64,
+                                     row->attr & AT_VSIB, &dseg);
         }
     } else if (row->form == FORM_Z) {
         out->reg = (uint8_t)((op & 7) | (p.rex & 1) << 3);
@@ -576,9 +602,11 @@ bool insn_decode(const struct cpu *cpu, const uint8_t *code, unsigned avail, uns
         fix_rip_relative(out);
     if ((p.flags & PFX_LOCK) && !((row->attr & AT_LOCK) && insn_is_mem(out)))
         return false;
-    if (p.vex && ((p.flags & (PFX_LOCK | PFX_OPSIZE)) || p.rep))
+    if (p.vex && ((p.flags & (PFX_LOCK | PFX_OPSIZE)) || p.rep || p.rex_before))
         return false;
-    if (p.vex_l && !(row->attr & AT_VEXL))
+    if (p.vex && p.vvvv && !info->vvvv)
+        return false;
+    if ((row->attr & AT_VSIB) && (addrsize == 2 || (out->modrm & 7) != 4))
         return false;
     if (info->reg_is_byte)
         out->reg = byte_reg(out->reg, p.rex);

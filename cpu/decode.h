@@ -22,6 +22,7 @@ struct row_info {
     bool swap;        /* register form: source is rm and destination reg: swapped for hot rows */
     bool force_reg;   /* mod bits are ignored: always registers (MOV CR, DR) */
     bool moffs;
+    bool vvvv;        /* VEX.vvvv is an operand: else it must be 1111b */
 };
 
 struct decode_tables {

@@ -77,7 +77,10 @@ static void put_mem(struct out *o, const struct insn *i, uint64_t pc)
     }
     if (i->index != REG_ZERO) {
         put(o, "%s", any ? "+" : "");
-        put_reg(o, i->index, asize);
+        if (insn_row(i)->attr & AT_VSIB)
+            put(o, "%cmm%u", i->size == 32 ? 'y' : 'x', i->index);
+        else
+            put_reg(o, i->index, asize);
         if (i->scale)
             put(o, "*%u", 1u << i->scale);
         any = true;
@@ -119,11 +122,16 @@ static void put_general(struct out *o, const struct insn *i, unsigned n, char si
         put_reg(o, n, size_of(i, size));
 }
 
+static void put_vector(struct out *o, const struct insn *i, unsigned n, char size)
+{
+    put(o, "%cmm%u", size == 'x' && i->size == 32 ? 'y' : 'x', n);
+}
+
 static void put_operand(struct out *o, const struct insn *i, const struct fields *f,
                         const char *s, size_t len, uint64_t pc)
 {
     char letter = s[0], size = len > 1 ? s[1] : 0;
-    uint64_t mask = i->size == 8 ? ~0ull : (1ull << (8 * i->size)) - 1;
+    uint64_t mask = i->size >= 8 ? ~0ull : (1ull << (8 * i->size)) - 1;
 
     switch (letter) {
     case 'E':
@@ -172,7 +180,10 @@ static void put_operand(struct out *o, const struct insn *i, const struct fields
         if (letter == 'W' && insn_is_mem(i))
             put_mem(o, i, pc);
         else
-            put(o, "xmm%u", letter == 'V' ? i->reg : letter == 'H' ? i->vvvv : i->rm);
+            put_vector(o, i, letter == 'V' ? i->reg : letter == 'H' ? i->vvvv : i->rm, size);
+        return;
+    case 'L':
+        put_vector(o, i, i->imm >> 4 & 15, size);
         return;
     case 'B':
         put_general(o, i, i->vvvv, size);

@@ -62,7 +62,8 @@ static inline bool insn_is_mem(const struct insn *i)
  *           M memory only; R register rm only; I immediate; J branch displacement; O moffs; A far
  *           pointer; S segment register; C control register; D debug register; F EFLAGS;
  *           X DS:rSI; Y ES:rDI; P Q MMX in reg, in rm or memory; N MMX in rm only;
- *           V W XMM in reg, in rm or memory; U XMM in rm only; H XMM in VEX.vvvv; B general in vvvv
+ *           V W XMM in reg, in rm or memory; U XMM in rm only; H XMM in VEX.vvvv; B general in vvvv;
+ *           L XMM in the top half of an immediate byte
  *           followed by the size: b 1, w 2, d 4, q 8, v operand size 2/4/8, z operand size at most
  *           4, y 4/8 by REX.W, x whole vector (16, with VEX.L 32), dq 16, ps pd x, ss 4, sd 8,
  *           p far pointer 2+2/4/8, t 10 bytes, s 6 or 10 (descriptor table), a bound pair,
@@ -86,12 +87,19 @@ enum {
     AT_X87 = 1 << 10,    /* #NM if CR0.EM or CR0.TS */
     AT_ALIGN = 1 << 11,  /* 16-byte memory operand must be aligned: #GP(0) */
     AT_REP = 1 << 12,    /* F3/F2 repeat it */
-    AT_AVX = 1 << 13,
+    AT_AVX = 1 << 13,    /* VEX-encoded vector instruction: #UD without AVX, in XCR0 too; #NM if
+                            CR0.TS. insn.size is the vector's, AT_ALIGN asks for as much */
     AT_NOFAULT = 1 << 14, /* cannot fault and touches no memory but what its operands say */
     AT_X87WAIT = 1 << 15, /* x87 that checks pending exceptions first (#MF) */
     AT_SIZE_B = 1 << 16, /* operand size is 1 whatever the prefixes */
     AT_VEX = 1 << 17,    /* only the VEX-encoded form, with VEX.L 0; the prefix is VEX.pp */
-    AT_VEXL = 1 << 18,   /* with AT_VEX: VEX.L 1 is allowed and means 256-bit vectors */
+    AT_VEXL = 1 << 18,   /* VEX forms: VEX.L 1 is allowed and means 256-bit vectors */
+    AT_L1 = 1 << 19,     /* VEX.L must be 1 */
+    AT_LIG = 1 << 20,    /* VEX.L is ignored: scalars */
+    AT_W0 = 1 << 21,     /* VEX.W must be 0; ignored without one of these two */
+    AT_W1 = 1 << 22,
+    AT_L_AVX2 = 1 << 23, /* the 256-bit form needs AVX2 */
+    AT_VSIB = 1 << 24,   /* the memory operand's index is a vector register (insn.index) */
 };
 
 struct insn_row {

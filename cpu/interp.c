@@ -7,6 +7,7 @@
 #include "cpu/interp.h"
 #include "cpu/interp_mem.h"
 #include "cpu/sem.h"
+#include "cpu/xsave.h"
 
 /* ---- memory ------------------------------------------------------------------------------------ */
 
@@ -181,7 +182,10 @@ static HANDLER(nop)
 static bool simd_allowed(struct cpu *cpu, const struct insn *i)
 {
     uint32_t attr = insn_row(i)->attr;
-    if (attr & (AT_SSE | AT_AVX)) {
+    if (attr & AT_AVX) {
+        if (!(cpu->cr4 & CR4_OSXSAVE) || ~cpu->xcr0 & (XCR0_SSE | XCR0_AVX))
+            return cpu_ud(cpu);
+    } else if (attr & AT_SSE) {
         if ((cpu->cr0 & CR0_EM) || !(cpu->cr4 & CR4_OSFXSR))
             return cpu_ud(cpu);
     } else if ((attr & AT_MMX) && (cpu->cr0 & CR0_EM)) {
@@ -198,7 +202,7 @@ static bool simd_allowed(struct cpu *cpu, const struct insn *i)
             cpu->env.ferr(cpu->env.opaque, 1);
     }
     if ((attr & AT_ALIGN) && insn_is_mem(i) &&
-        ((insn_ea(cpu, i) + cpu->seg_base[i->seg]) & 15))
+        ((insn_ea(cpu, i) + cpu->seg_base[i->seg]) & (attr & AT_AVX ? i->size - 1u : 15u)))
         return cpu_gp0(cpu);
     return true;
 }
@@ -294,9 +298,9 @@ static insn_fn bind_simd(const struct cpu *cpu, const struct insn *i, uint32_t a
 {
     if (attr & AT_END)
         return call_simd_end;
-    if ((attr & AT_ALIGN) && insn_is_mem(i))
+    if ((attr & AT_AVX) || ((attr & AT_ALIGN) && insn_is_mem(i)))
         return call_simd;
-    if (attr & (AT_SSE | AT_AVX))
+    if (attr & AT_SSE)
         return cpu->mode & MODE_SSE ? call_op : call_simd;
     if (!(cpu->mode & MODE_FPU))
         return call_simd;

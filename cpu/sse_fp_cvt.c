@@ -1,34 +1,30 @@
 /* SSE floating-point conversions, comparisons and rounding to integers.
  */
+#include "cpu/decode.h"
 #include "cpu/sse_fp.h"
 
 /* ---- CMPccPS ... ------------------------------------------------------------------------------ */
 
-/* Predicates 0 to 7: EQ LT LE UNORD NEQ NLT NLE ORD; LT, LE and their opposites signal quiet NaNs. */
+/* Predicates 0 to 7: EQ LT LE UNORD NEQ NLT NLE ORD; LT, LE and their opposites signal quiet NaNs.
+ * VEX forms have four times as many: bit 3 takes unordered operands the other way, bit 4 signals
+ * the other way. */
+static unsigned predicate_of(const struct insn *i)
+{
+    return (unsigned)i->imm & (insn_row(i)->attr & AT_AVX ? 31 : 7);
+}
+
 static bool predicate(unsigned imm, enum fp_order o)
 {
-    bool r;
+    enum { LT = 1, EQ = 2, GT = 4, UN = 8, ALL = 15 };
+    static const uint8_t holds_for[8] = {EQ, LT, LT | EQ, UN, EQ | UN, LT | UN, LT | EQ | UN, 0};
+    unsigned set = holds_for[(imm & 3) | (imm >> 1 & 4)] ^ (imm & 4 ? ALL : 0);
 
-    switch (imm & 3) {
-    case 0:
-        r = o == FP_EQUAL;
-        break;
-    case 1:
-        r = o == FP_LESS;
-        break;
-    case 2:
-        r = o == FP_LESS || o == FP_EQUAL;
-        break;
-    default:
-        r = o == FP_UNORDERED;
-        break;
-    }
-    return r ^ (imm >> 2 & 1);
+    return set >> (o + 1) & 1; /* FP_LESS is -1, FP_UNORDERED 2 */
 }
 
 static bool predicate_quiet(unsigned imm)
 {
-    return (imm & 3) == 0 || (imm & 3) == 3;
+    return ((imm & 3) == 0 || (imm & 3) == 3) ^ (imm >> 4 & 1);
 }
 
 /* Of plain numbers, which any host compares alike. */
@@ -55,7 +51,7 @@ bool op_cmpss(struct cpu *cpu, const struct insn *i)
 {
     struct fp_env e = sse_env(cpu);
     uint8_t *dst = cpu->xmm[i->reg].b;
-    unsigned imm = i->imm & 7;
+    unsigned imm = predicate_of(i);
     f32 b;
 
     if (!sse_src32(cpu, i, &b))
@@ -71,7 +67,7 @@ bool op_cmpsd(struct cpu *cpu, const struct insn *i)
 {
     struct fp_env e = sse_env(cpu);
     uint8_t *dst = cpu->xmm[i->reg].b;
-    unsigned imm = i->imm & 7;
+    unsigned imm = predicate_of(i);
     f64 b;
 
     if (!sse_src64(cpu, i, &b))
@@ -88,7 +84,7 @@ bool op_cmpps(struct cpu *cpu, const struct insn *i)
     struct fp_env e = sse_env(cpu);
     uint8_t buf[16], *dst = cpu->xmm[i->reg].b;
     const uint8_t *src = vec_src(cpu, i, buf, 16);
-    unsigned imm = i->imm & 7;
+    unsigned imm = predicate_of(i);
     bool r[4];
 
     if (!src)
@@ -108,7 +104,7 @@ bool op_cmppd(struct cpu *cpu, const struct insn *i)
     struct fp_env e = sse_env(cpu);
     uint8_t buf[16], *dst = cpu->xmm[i->reg].b;
     const uint8_t *src = vec_src(cpu, i, buf, 16);
-    unsigned imm = i->imm & 7;
+    unsigned imm = predicate_of(i);
     bool r[2];
 
     if (!src)
