@@ -169,8 +169,10 @@ static void run_slice(struct tnm_machine *m, uint64_t end)
         n = MIN(n, m->limit_insns - MIN(total, m->limit_insns));
     if (m->next_hash)
         n = MIN(n, m->next_hash - MIN(total, m->next_hash));
-    if (!n)
+    if (!n) {
+        clock_advance(&m->clock, m->clock.now); /* due already: scheduled between runs, by input */
         return;
+    }
     physmap_sync(m->mem);
     m->slice_ns = m->clock.now;
     m->slice_retired = cpu_retired(cpu);
