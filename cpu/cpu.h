@@ -103,7 +103,8 @@ enum exception {
  * CC_FLAGS: cc_a holds CF PF AF SF OF as EFLAGS bits, cc_res is 0 exactly if ZF. */
 enum cc_kind {
     CC_FLAGS, CC_ADD, CC_ADC /* carry came in */, CC_SUB, CC_SBB /* borrow came in */, CC_LOGIC,
-    CC_INC /* cc_a: CF */, CC_DEC /* cc_a: CF */, CC_KINDS
+    CC_INC /* cc_a: CF */, CC_DEC /* cc_a: CF */,
+    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS
 };
 
 /* What blocks of decoded instructions depend on, besides their bytes. */
