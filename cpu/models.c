@@ -18,14 +18,14 @@
 #define SET_PENTIUM(X)                                                                             \
     (SET_486(X) | X(F_PENTIUM) | X(F_DE) | X(F_TSC) | X(F_MSR) | X(F_MCE) | X(F_CX8) |             \
      X(F_APIC) | X(F_MMX))
+/* F_HYPERVISOR says that the performance counters may be missing, as they are. */
 #define SET_PENTIUM3(X)                                                                            \
     (SET_PENTIUM(X) | X(F_PAE) | X(F_SEP) | X(F_MTRR) | X(F_PGE) | X(F_MCA) | X(F_CMOV) |          \
-     X(F_PAT) | X(F_PSE36) | X(F_FXSR) | X(F_SSE))
+     X(F_PAT) | X(F_PSE36) | X(F_FXSR) | X(F_SSE) | X(F_HYPERVISOR))
 /* The baseline of the x86-64 psABI, and what every such processor and machine has besides. */
 #define SET_X86_64(X)                                                                              \
     (SET_PENTIUM3(X) | X(F_SSE2) | X(F_CLFLUSH) | X(F_SYSCALL) | X(F_LM) | X(F_NX) |               \
-     X(F_3DNOWPREFETCH) | X(F_INVTSC) | X(F_ARAT) | X(F_HYPERVISOR) | X(F_X2APIC) |                \
-     X(F_TSCDEADLINE))
+     X(F_3DNOWPREFETCH) | X(F_INVTSC) | X(F_ARAT) | X(F_X2APIC) | X(F_TSCDEADLINE))
 #define SET_X86_64_V2(X)                                                                           \
     (SET_X86_64(X) | X(F_SSE3) | X(F_SSSE3) | X(F_SSE41) | X(F_SSE42) | X(F_POPCNT) |              \
      X(F_CX16) | X(F_LAHF64) | X(F_RDTSCP) | X(F_ERMS))
