@@ -1,4 +1,4 @@
-# memtest86+ x64, 2 vCPU: one whole pass over 64 MiB without an error.
+# memtest86+ x64, 2 virtual CPU(s): one whole pass over 64 MiB without an error.
 memory 64M
 cpus 2
 model max
@@ -7,5 +7,5 @@ boot d
 limit 30
 screen Memtest86+
 limit 4000
-screen Pass:   1
+screen Pass:  1
 screen Errors: 0
