@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Runs a command whose standard output is the measuring guest's serial line and times the guest's
-@@ lines from outside, by the host's clock: what the guest itself thinks of time does not count.
+@@ lines from outside: what the guest itself thinks of time does not count. By the host's clock, and
+by the processor time that the command and its children have used, which other work on the host
+disturbs less.
 
 usage: drive.py [--limit SECONDS] [--echo] -- COMMAND...
 
@@ -21,31 +23,46 @@ LINGER = 10     # seconds between the last workload and the power-off
 
 
 class Result:
-    """Of one boot: seconds, status and checksum by workload; `boot` seconds or None; whether it came to
-    the end (`done`), or gave up (`failed`)."""
+    """Of one boot: times, status and checksum by workload, and whether it came to the end (`done`) or
+    gave up (`failed`). The workload "boot" is from power-on to process 1. Times are seconds by the
+    clock and of the processor."""
 
     def __init__(self):
-        self.seconds, self.status, self.sums = {}, {}, {}
-        self.grub = self.boot = None
+        self.wall, self.cpu, self.status, self.sums = {}, {}, {}, {}
         self.done = self.failed = False
         self.exit_status = None
         self.tail = []
 
 
+def processor_seconds(session):
+    """What all processes of a session, also those that have ended, have used. See proc(5)."""
+    ticks = 0
+    for entry in os.listdir('/proc'):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f'/proc/{entry}/stat', encoding='latin1') as f:
+                fields = f.read().rpartition(')')[2].split()
+        except OSError:     # it has just ended
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf('SC_CLK_TCK')
+
+
 def note(result, begun, line, now):
-    """Takes one line that came `now` seconds after the start."""
-    match = re.search(r'@@(GRUB|READY|BEGIN|END|SUM|DONE|FAIL)\b ?(\S*) ?(\S*)', line)
+    """Takes one line that came `now` after the start: a pair, of the clock and of the processor."""
+    match = re.search(r'@@(READY|BEGIN|END|SUM|DONE|FAIL)\b ?(\S*) ?(\S*)', line)
     if not match:
         return
     kind, name, value = match.groups()
-    if kind == 'GRUB':
-        result.grub = now
-    elif kind == 'READY':
-        result.boot = now
+    if kind == 'READY':
+        result.wall['boot'], result.cpu['boot'] = now
+        result.status['boot'] = 0
     elif kind == 'BEGIN':
         begun[name] = now
     elif kind == 'END' and name in begun:
-        result.seconds[name] = now - begun[name]
+        result.wall[name], result.cpu[name] = (t - t0 for t, t0 in zip(now, begun[name]))
         result.status[name] = int(value)
     elif kind == 'SUM':
         result.sums[name] = value
@@ -72,10 +89,11 @@ def drive(command, limit=3600.0, echo=False, env=None):
         timers[0].start()
         try:
             for raw in process.stdout:
-                now, line = time.monotonic() - start, raw.decode('latin1').rstrip()
+                line = raw.decode('latin1').rstrip()
+                now = time.monotonic() - start, processor_seconds(process.pid)
                 result.tail = result.tail[-39:] + [line]
                 if echo:
-                    print(f'{now:8.2f} {line}', file=sys.stderr, flush=True)
+                    print(f'{now[0]:8.2f} {now[1]:8.2f} {line}', file=sys.stderr, flush=True)
                 note(result, begun, line, now)
                 if (result.done or result.failed) and len(timers) == 1:
                     timers.append(threading.Timer(LINGER, end, [process]))
@@ -95,10 +113,9 @@ def main():
     parser.add_argument('command', nargs='+')
     args = parser.parse_args()
     result = drive(args.command, args.limit, args.echo)
-    if result.boot is not None:
-        print(f'{"boot":10} {result.boot:8.2f}')
-    for name, seconds in result.seconds.items():
-        print(f'{name:10} {seconds:8.2f} {result.status[name]:3} {result.sums.get(name, "")}')
+    for name, status in result.status.items():
+        print(f'{name:10} {result.wall[name]:8.2f} {result.cpu[name]:8.2f} {status:3} '
+              f'{result.sums.get(name, "")}')
     if not result.done and not result.sums:
         print('-- last lines --', *result.tail[-15:], sep='\n')
         return 1

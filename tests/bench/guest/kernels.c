@@ -77,7 +77,7 @@ static uint64_t state_machine(uint64_t h, const uint32_t *a, int n)
 
 static void kernel_int(void)
 {
-    enum { N = 400000, ROUNDS = 4 };
+    enum { N = 400000, ROUNDS = 2 };
     uint32_t *a = allocate(N * sizeof(*a)), crc = ~0u;
     uint64_t h = 0;
 
@@ -139,8 +139,8 @@ static long mandelbrot(int size)
 
 static void kernel_fp(void)
 {
-    double x = bodies(2400000);
-    printf("%.17g %ld\n", x, mandelbrot(800));
+    double x = bodies(800000);
+    printf("%.17g %ld\n", x, mandelbrot(480));
 }
 
 /* ---- x87: eighty bits -------------------------------------------------------------------------- */
@@ -149,13 +149,13 @@ static void kernel_x87(void)
 {
     long double sum = 0, p = 1;
 
-    for (int i = 1; i < 12000000; i++) {
+    for (int i = 1; i < 4000000; i++) {
         sum += 1.0L / ((long double)i * i);
         p = p * 1.0000001L - 1e-9L;
         if (p > 2)
             p -= 1;
     }
-    for (int i = 1; i < 900000; i++)
+    for (int i = 1; i < 300000; i++)
         sum += sqrtl((long double)i) * 1e-6L + fabsl(sinl(i * 0.001L)) * 1e-7L;
     printf("%.21Lg %.21Lg\n", sum, p);
 }
@@ -164,7 +164,7 @@ static void kernel_x87(void)
 
 __attribute__((optimize("O3"))) static void kernel_simd(void)
 {
-    enum { N = 8192, ROUNDS = 60000 };
+    enum { N = 8192, ROUNDS = 20000 };
     static float a[N], b[N], c[N];
     static int32_t p[N], q[N];
     static uint8_t u[N], w[N];
@@ -195,7 +195,7 @@ __attribute__((optimize("O3"))) static void kernel_simd(void)
 
 static void kernel_mem(void)
 {
-    enum { ROUNDS = 12 };
+    enum { ROUNDS = 6 };
     const size_t size = 64u << 20;
     char *from = allocate(size), *to = allocate(size);
     uint64_t h = 0;
@@ -214,7 +214,7 @@ static void kernel_mem(void)
 
 static void kernel_chase(void)
 {
-    enum { LOADS = 3000000 };
+    enum { LOADS = 2000000 };
     const size_t n = 8u << 20;
     uint64_t *next = allocate(n * sizeof(*next)), x = 0;
 
@@ -250,12 +250,12 @@ static void kernel_call(void)
 {
     static int (*volatile const table[4])(int) = {call_inc, call_xor, call_mul, call_sub};
     int x = 1;
-    for (int i = 0; i < 60000000; i++)
-        x = table[(x ^ i) & 3](x);
-    printf("%d %d\n", x, ackermann(2, 2000));
+    for (int i = 0; i < 25000000; i++)
+        x = table[(unsigned)(x ^ i ^ (i >> 5)) & 3](x);
+    printf("%d %d\n", x, ackermann(2, 1000));
 }
 
-/* ---- wav: twelve seconds of two noisy tones, for flac --------------------------------------------- */
+/* ---- wav: six seconds of two noisy tones, for flac --------------------------------------------- */
 
 struct tone {
     double s, c, ds, dc;
@@ -277,7 +277,7 @@ static void put_le(uint32_t value, int bytes)
 
 static void kernel_wav(void)
 {
-    enum { RATE = 44100, CHANNELS = 2, SAMPLES = 12 * RATE, SIZE = SAMPLES * CHANNELS * 2 };
+    enum { RATE = 44100, CHANNELS = 2, SAMPLES = 6 * RATE, SIZE = SAMPLES * CHANNELS * 2 };
     struct tone left = {0, 1, 0.02999550020249566, 0.9995500337489875};   /* 0.03 a sample */
     struct tone right = {0, 1, 0.010999778168008754, 0.9999395006100392}; /* 0.011 */
 
