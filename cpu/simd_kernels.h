@@ -145,6 +145,14 @@ EACH(pand, q, uint64_t, x &y)
 EACH(pandn, q, uint64_t, ~x & y)
 EACH(por, q, uint64_t, x | y)
 EACH(pxor, q, uint64_t, x ^ y)
+/* AVX: shifts with a count for each element, shuffles controlled by a register */
+EACH(psrlvd, d, uint32_t, y < 32 ? x >> y : 0)
+EACH(psrlvq, q, uint64_t, y < 64 ? x >> y : 0)
+EACH(psllvd, d, uint32_t, y < 32 ? x << y : 0)
+EACH(psllvq, q, uint64_t, y < 64 ? x << y : 0)
+EACH(psravd, sd, int32_t, x >> ((uint32_t)y < 32 ? y : 31))
+EACH(permilps_by, d, uint32_t, a->d[y & 3])
+EACH(permilpd_by, q, uint64_t, a->q[y >> 1 & 1])
 #undef EACH
 
 /* ---- neighbours ------------------------------------------------------------------------------ */
@@ -326,6 +334,12 @@ KERNEL_IMM(shufpd)
     d->q[1] = b->q[imm >> 1 & 1];
 }
 
+KERNEL_IMM(permilpd)
+{
+    k_shufpd(d, b, b, imm, bytes);
+    (void)a;
+}
+
 KERNEL_IMM(palignr)
 {
     uint8_t both[48];
@@ -439,6 +453,13 @@ BLENDV(blendvpd, q, uint64_t)
 #define KERNELS_SSE_IMM(X)                                                                         \
     X(pshufd, 4, 4) X(pshuflw, 2, 2) X(pshufhw, 2, 2) X(shufps, 4, 4) X(shufpd, 8, 8)              \
     X(palignr, 1, 1) X(pblendw, 2, 2) X(blendps, 4, 4) X(blendpd, 8, 8) X(mpsadbw, 1, 2)
+
+/* VEX-encoded only. */
+#define KERNELS_AVX(X)                                                                             \
+    X(psrlvd, 4, 4) X(psrlvq, 8, 8) X(psllvd, 4, 4) X(psllvq, 8, 8) X(psravd, 4, 4)                \
+    X(permilps_by, 4, 4) X(permilpd_by, 8, 8)
+
+#define KERNELS_AVX_IMM(X) X(permilpd, 8, 8)
 
 #define KERNELS_MMX_IMM(X) X(pshufw, 2, 2) X(palignr, 1, 1)
 

@@ -67,6 +67,11 @@ f80 f80_mul(struct fp_env *e, f80 a, f80 b);
 f80 f80_div(struct fp_env *e, f80 a, f80 b);
 f80 f80_sqrt(struct fp_env *e, f80 a);
 
+/* softfloat_fma.c: a * b + c, rounded once; negate: which of product and addend to negate. */
+enum { FP_NEGATE_PRODUCT = 1, FP_NEGATE_ADDEND = 2 };
+f32 f32_muladd(struct fp_env *e, f32 a, f32 b, f32 c, unsigned negate);
+f64 f64_muladd(struct fp_env *e, f64 a, f64 b, f64 c, unsigned negate);
+
 /* To an integer value in the same format. exact_flag: raise PE when that changed the value. */
 f32 f32_round_int(struct fp_env *e, f32 a, bool exact_flag);
 f64 f64_round_int(struct fp_env *e, f64 a, bool exact_flag);
@@ -95,6 +100,10 @@ f64 f80_to_f64(struct fp_env *e, f80 a);
  * x87 arithmetic. *denormal: what to put into wide_denormal. */
 f80 f32_widen(f32 a, bool *denormal);
 f80 f64_widen(f64 a, bool *denormal);
+
+/* Half precision, in the low 16 bits of registers: as VCVTPH2PS and VCVTPS2PH have it. */
+f32 f16_to_f32(struct fp_env *e, uint16_t a);
+uint16_t f32_to_f16(struct fp_env *e, f32 a);
 
 f32 i64_to_f32(struct fp_env *e, int64_t v);
 f64 i64_to_f64(struct fp_env *e, int64_t v);
