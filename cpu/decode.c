@@ -423,8 +423,6 @@ static bool read_vex(const struct cpu *cpu, struct reader *rd, struct prefixes *
     if (!(cpu->mode & MODE_CODE64))
         p->rex &= 0x48;
     p->vvvv = (uint8_t)(~b2 >> 3 & 15);
-    if (!(cpu->mode & MODE_CODE64))
-        p->vvvv &= 7;
     p->vex_l = b2 >> 2 & 1;
     p->vex_pp = b2 & 3;
     return true;
@@ -563,7 +561,9 @@ bool insn_decode(const struct cpu *cpu, const uint8_t *code, unsigned avail, uns
     out->row = (uint16_t)row_no;
     out->prefix = p.flags | (p.rep == 0xf3 ? PFX_REPZ : p.rep ? PFX_REPNZ : 0) |
                   (p.rex & 0xf0 ? PFX_REX : 0) | (p.rex & 8 ? PFX_REXW : 0);
-    out->vvvv = p.vvvv;
+    /* Outside 64-bit code the top bit of vvvv does not count, but where vvvv names nothing it has to
+     * be 1 as the others: so real processors do. */
+    out->vvvv = code64 ? p.vvvv : p.vvvv & 7;
     opsize = operand_size(cpu, row, &p);
     addrsize = code64 ? (p.flags & PFX_ADDRSIZE ? 4 : 8)
                       : !!(cpu->mode & MODE_CODE32) != !!(p.flags & PFX_ADDRSIZE) ? 4 : 2;
