@@ -556,7 +556,7 @@ static void step(struct bench *b)
 }
 
 struct record {
-    uint64_t hash[STEPS + 1];
+    uint64_t hash[STEPS + 1], rip[STEPS + 1], retired[STEPS + 1];
     unsigned steps;
 };
 
@@ -574,11 +574,15 @@ static void run_once(struct fuzz *f, bool stepwise, struct record *r, const stru
     while (r->steps < STEPS && fuzz_more(f)) {
         step(&b);
         r->hash[r->steps] = hash_state(&b, 0);
+        r->rip[r->steps] = b.cpu->rip;
+        r->retired[r->steps] = cpu_retired(b.cpu);
         if (other && other->hash[r->steps] != r->hash[r->steps]) {
             fprintf(stderr, "one by one, in step %u of mode %u, model %s:\n", r->steps, b.mode,
                     model);
             describe(b.cpu);
-            fuzz_fail("other registers than in blocks");
+            fuzz_fail("other registers than in blocks, which came to rip %llx, retired %llu",
+                      (unsigned long long)other->rip[r->steps],
+                      (unsigned long long)other->retired[r->steps]);
         }
         r->steps++;
     }
