@@ -608,6 +608,7 @@ END_TEST
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     setenv("CK_DEFAULT_TIMEOUT", "600", 0);
     const TTest *const tests[] = {recordings};
     return RUN_TESTS("i286", tests);
