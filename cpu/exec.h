@@ -109,6 +109,14 @@ static inline uint64_t insn_next_pc(const struct cpu *cpu, const struct insn *i)
 {
     return cpu->r[REG_BRIP] + i->off + i->len;
 }
+/* A repeated string instruction has iterations left: it comes again. Its breakpoint was for the first
+ * one (SDM vol. 3, 17.3.1.1). */
+static inline void insn_again(struct cpu *cpu, const struct insn *i)
+{
+    cpu->rip = insn_pc(cpu, i);
+    if (cpu->mode & MODE_TRACE)
+        cpu->eflags |= FL_RF;
+}
 static inline bool cpu_code64(const struct cpu *cpu)
 {
     return cpu->mode & MODE_CODE64;

@@ -14,7 +14,6 @@
 struct string_op {
     unsigned size;      /* of an element */
     unsigned seg;       /* of rSI */
-    unsigned shift;     /* of addresses */
     int64_t step;
     uint64_t count;     /* iterations wanted in this go */
 };
@@ -45,11 +44,28 @@ static bool repeated(const struct insn *i)
     return i->prefix & (PFX_REPZ | PFX_REPNZ);
 }
 
-/* Elements from address a up to the end of its page, or of the address space, in direction step. */
-static uint64_t in_page(uint64_t lin, int64_t step, unsigned size)
+/* How many of n elements one go may do: those that lie in the page of the first. Only what the guest
+ * can see decides, never whether the memory can be reached in bulk: a go counts as one instruction,
+ * and time must not depend on what is in the TLB or on the flags of a page. */
+static uint64_t in_page(const struct cpu *cpu, const struct string_op *op, unsigned seg, uint64_t ea,
+                        uint64_t n)
 {
-    uint64_t off = lin & (PAGE_SIZE - 1);
-    return step > 0 ? (PAGE_SIZE - off) / size : off / size + (off % size == 0 || off + size <= PAGE_SIZE);
+    uint64_t off = (ea + cpu->seg_base[seg]) & (PAGE_SIZE - 1), run;
+
+    if (off + op->size > PAGE_SIZE)
+        return 1; /* reaches into the next page by itself */
+    run = op->step > 0 ? (PAGE_SIZE - off) / op->size : off / op->size + 1;
+    return MIN(n, run);
+}
+
+/* An instruction that overwrites itself is decoded again after each element. */
+static uint64_t clear_of_code(const struct cpu *cpu, const struct insn *i,
+                              const struct string_op *op, uint64_t di, uint64_t n)
+{
+    uint64_t bytes = n * op->size, low = op->step > 0 ? di : di - (bytes - op->size);
+    uint64_t to = low + cpu->seg_base[SEG_ES], code = insn_pc(cpu, i) + cpu->seg_base[SEG_CS];
+
+    return to - code < i->len || code - to < bytes ? 1 : n;
 }
 
 /* Fills *op; false if there is nothing to do (a repeat count of 0). */
@@ -64,7 +80,7 @@ static bool begin(struct cpu *cpu, const struct insn *i, struct string_op *op)
         if (op->count == 0)
             return false;
         op->count = MIN(op->count, MAX_ELEMENTS);
-        if (cpu->eflags & FL_TF)
+        if ((cpu->eflags & FL_TF) || (cpu->mode & MODE_TRACE))
             op->count = 1;
     }
     return true;
@@ -77,48 +93,53 @@ static void end(struct cpu *cpu, const struct insn *i, uint64_t n, bool stop)
         return;
     addr_reg_add(cpu, i, REG_CX, 0 - n);
     if (!stop && addr_reg(cpu, i, REG_CX) != 0)
-        cpu->rip = insn_pc(cpu, i);
+        insn_again(cpu, i);
 }
 
-/* Host address of a run of elements if it can be accessed in bulk: *n is cut to what fits in the
- * page and below the wrap of the address; NULL: go element by element. The lowest address of the run
- * is returned for both directions. */
-static uint8_t *bulk(struct cpu *cpu, const struct insn *i, unsigned seg, uint64_t ea,
-                     const struct string_op *op, bool write, uint64_t *n)
+/* A fault after n iterations, which stay done. */
+static bool fault_after(struct cpu *cpu, const struct insn *i, uint64_t n)
 {
-    uint64_t lin, run, low;
+    if (n && repeated(i))
+        addr_reg_add(cpu, i, REG_CX, 0 - n);
+    return false;
+}
+
+/* Host address of n elements in one page if they can be accessed in bulk, the lowest for both
+ * directions; NULL: go element by element. */
+static uint8_t *bulk(struct cpu *cpu, const struct insn *i, unsigned seg, uint64_t ea,
+                     const struct string_op *op, bool write, uint64_t n)
+{
+    uint64_t lin, span = (n - 1) * op->size, top = ~0ull >> i->ea_shift;
     uint8_t *host;
 
+    /* the offset would wrap in the run */
+    if (op->step > 0 ? ea > top - span - (op->size - 1) : ea < span)
+        return NULL;
     if (!fast_linear(cpu, seg, ea, write, &lin)) {
-        /* Segments with limits: try the whole run at once below. */
-        uint64_t bytes = MIN(*n * op->size, (uint64_t)PAGE_SIZE);
-        if ((cpu->mode & MODE_AC) || op->step < 0)
-            return NULL;
-        uint64_t top = ~0ull >> i->ea_shift;
-        if (ea > top - (bytes - 1)) /* the offset would wrap in the run */
-            return NULL;
-        if (cpu_code64(cpu) || cpu->seg[seg].ar & AR_UNUSABLE ||
-            ea + bytes - 1 > cpu->seg[seg].limit ||
-            ((cpu->seg[seg].ar & (AR_CODE | AR_DOWN)) && (cpu->mode & MODE_PE)) ||
-            (write && (cpu->mode & MODE_PE) && !(cpu->mode & MODE_VM86) &&
-             !(cpu->seg[seg].ar & AR_WRITE)))
+        /* Segments with limits: try the whole run at once. */
+        const struct segreg *s = &cpu->seg[seg];
+        if ((cpu->mode & (MODE_AC | MODE_CODE64)) || op->step < 0 || (s->ar & AR_UNUSABLE) ||
+            ea + span + op->size - 1 > s->limit ||
+            ((s->ar & (AR_CODE | AR_DOWN)) && (cpu->mode & MODE_PE)) ||
+            (write && (cpu->mode & MODE_PE) && !(cpu->mode & MODE_VM86) && !(s->ar & AR_WRITE)))
             return NULL;
         lin = ea + cpu->seg_base[seg];
-        if (lin > UINT32_MAX - bytes)
-            return NULL;
-    } else {
-        uint64_t top = ~0ull >> i->ea_shift, span = (*n - 1) * op->size;
-        if (op->step > 0 ? ea > top - span - (op->size - 1) : ea < span)
+        if (lin > UINT32_MAX - (span + op->size))
             return NULL;
     }
-    run = MIN(*n, in_page(lin, op->step, op->size));
-    if (run == 0)
-        return NULL;
-    low = op->step > 0 ? lin : lin - (run - 1) * op->size;
-    if (!fast_host(cpu, low, (unsigned)(run * op->size), write, &host))
-        return NULL;
-    *n = run;
-    return host;
+    if (op->step < 0)
+        lin -= span;
+    return fast_host(cpu, lin, (unsigned)(n * op->size), write, &host) ? host : NULL;
+}
+
+/* The TLB may lack a page, and a page a flag, until it is written: bulk is tried again after each of
+ * the first elements. */
+#define BULK_TRIES 3
+
+/* Devices that elements reach may end the slice: the go ends with it. */
+static bool go_on(const struct cpu *cpu, uint64_t done, uint64_t n)
+{
+    return done < n && (done == 0 || cpu->budget >= 0);
 }
 
 static void copy_run(uint8_t *dst, const uint8_t *src, size_t bytes, const struct string_op *op)
@@ -135,57 +156,84 @@ static void copy_run(uint8_t *dst, const uint8_t *src, size_t bytes, const struc
     }
 }
 
+static bool move_one(struct cpu *cpu, const struct string_op *op, uint64_t si, uint64_t di)
+{
+    uint64_t v;
+    return fast_load(cpu, op->seg, si, op->size, &v) && fast_store(cpu, SEG_ES, di, op->size, v);
+}
+
 bool op_movs(struct cpu *cpu, const struct insn *i)
 {
     struct string_op op;
-    uint64_t si, di, n, v;
-    uint8_t *src, *dst;
+    uint64_t si, di, n, done = 0;
+    bool ok = true;
 
     if (!begin(cpu, i, &op))
         return true;
     si = addr_reg(cpu, i, REG_SI);
     di = addr_reg(cpu, i, REG_DI);
-    n = op.count;
-    src = n > 1 ? bulk(cpu, i, op.seg, si, &op, false, &n) : NULL;
-    dst = src ? bulk(cpu, i, SEG_ES, di, &op, true, &n) : NULL;
-    if (dst) {
-        if (op.step < 0) /* the destination may have shortened the run: find the low end again */
-            src = bulk(cpu, i, op.seg, si, &op, false, &n);
-        copy_run(dst, src, n * op.size, &op);
-    } else {
-        n = 1;
-        if (!fast_load(cpu, op.seg, si, op.size, &v) || !fast_store(cpu, SEG_ES, di, op.size, v))
-            return false;
+    n = in_page(cpu, &op, op.seg, si, op.count);
+    n = in_page(cpu, &op, SEG_ES, di, n);
+    n = clear_of_code(cpu, i, &op, di, n);
+    while (ok && go_on(cpu, done, n)) {
+        uint64_t from = addr_mask(i, si + done * (uint64_t)op.step);
+        uint64_t to = addr_mask(i, di + done * (uint64_t)op.step), left = n - done;
+        bool try = left > 1 && done < BULK_TRIES;
+        uint8_t *src = try ? bulk(cpu, i, op.seg, from, &op, false, left) : NULL;
+        uint8_t *dst = src ? bulk(cpu, i, SEG_ES, to, &op, true, left) : NULL;
+        if (dst) {
+            copy_run(dst, src, left * op.size, &op);
+            done = n;
+        } else if ((ok = move_one(cpu, &op, from, to))) {
+            done++;
+        }
     }
-    addr_reg_add(cpu, i, REG_SI, n * (uint64_t)op.step);
-    addr_reg_add(cpu, i, REG_DI, n * (uint64_t)op.step);
-    end(cpu, i, n, false);
+    if (done) {
+        addr_reg_add(cpu, i, REG_SI, done * (uint64_t)op.step);
+        addr_reg_add(cpu, i, REG_DI, done * (uint64_t)op.step);
+    }
+    if (!ok)
+        return fault_after(cpu, i, done);
+    end(cpu, i, done, false);
     return true;
+}
+
+static void fill_run(uint8_t *dst, uint64_t v, uint64_t n, unsigned size)
+{
+    if (size == 1) {
+        memset(dst, (uint8_t)v, n);
+        return;
+    }
+    for (uint64_t k = 0; k < n; k++)
+        st_sized(dst + k * size, v, size);
 }
 
 bool op_stos(struct cpu *cpu, const struct insn *i)
 {
     struct string_op op;
-    uint64_t di, n;
-    uint8_t *dst;
+    uint64_t di, n, done = 0;
+    bool ok = true;
 
     if (!begin(cpu, i, &op))
         return true;
     di = addr_reg(cpu, i, REG_DI);
-    n = op.count;
-    dst = n > 1 ? bulk(cpu, i, SEG_ES, di, &op, true, &n) : NULL;
-    if (dst && op.size == 1) {
-        memset(dst, (uint8_t)cpu->r[REG_AX], n);
-    } else if (dst) {
-        for (uint64_t k = 0; k < n; k++)
-            st_sized(dst + k * op.size, cpu->r[REG_AX], op.size);
-    } else {
-        n = 1;
-        if (!fast_store(cpu, SEG_ES, di, op.size, cpu->r[REG_AX]))
-            return false;
+    n = clear_of_code(cpu, i, &op, di, in_page(cpu, &op, SEG_ES, di, op.count));
+    while (ok && go_on(cpu, done, n)) {
+        uint64_t to = addr_mask(i, di + done * (uint64_t)op.step), left = n - done;
+        bool try = left > 1 && done < BULK_TRIES;
+        uint8_t *dst = try ? bulk(cpu, i, SEG_ES, to, &op, true, left) : NULL;
+        if (dst) {
+            fill_run(dst, cpu->r[REG_AX], left, op.size);
+            done = n;
+        } else if ((ok = fast_store(cpu, SEG_ES, to, op.size, cpu->r[REG_AX]))) {
+            done++;
+        }
     }
-    addr_reg_add(cpu, i, REG_DI, n * (uint64_t)op.step);
-    end(cpu, i, n, false);
+    if (done)
+        addr_reg_add(cpu, i, REG_DI, done * (uint64_t)op.step);
+    if (!ok)
+        return fault_after(cpu, i, done);
+    end(cpu, i, done, false);
     return true;
 }
 
@@ -235,11 +283,8 @@ bool op_cmps(struct cpu *cpu, const struct insn *i)
     op.count = MIN(op.count, COMPARE_GO);
     for (n = 0; n < op.count && !stop; n++) {
         if (!fast_load(cpu, op.seg, addr_reg(cpu, i, REG_SI), op.size, &a) ||
-            !fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b)) {
-            if (repeated(i))
-                addr_reg_add(cpu, i, REG_CX, 0 - n);
-            return false;
-        }
+            !fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b))
+            return fault_after(cpu, i, n);
         compare(cpu, a, b, op.size);
         addr_reg_add(cpu, i, REG_SI, (uint64_t)op.step);
         addr_reg_add(cpu, i, REG_DI, (uint64_t)op.step);
@@ -260,11 +305,8 @@ bool op_scas(struct cpu *cpu, const struct insn *i)
     op.count = MIN(op.count, COMPARE_GO);
     a = op.size == 8 ? cpu->r[REG_AX] : cpu->r[REG_AX] & ((1ull << 8 * op.size) - 1);
     for (n = 0; n < op.count && !stop; n++) {
-        if (!fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b)) {
-            if (repeated(i))
-                addr_reg_add(cpu, i, REG_CX, 0 - n);
-            return false;
-        }
+        if (!fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b))
+            return fault_after(cpu, i, n);
         compare(cpu, a, b, op.size);
         addr_reg_add(cpu, i, REG_DI, (uint64_t)op.step);
         stop = compare_stops(cpu, i);

@@ -132,9 +132,7 @@ static bool string_io(struct cpu *cpu, const struct insn *i,
         if (!reg_get(cpu, REG_CX, addr))
             return true;
     }
-    cpu->rip = insn_pc(cpu, i);
-    if (cpu->mode & MODE_TRACE) /* its breakpoint was for the first iteration (SDM 17.3.1.1) */
-        cpu->eflags |= FL_RF;
+    insn_again(cpu, i);
     return true;
 }
 

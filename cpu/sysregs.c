@@ -66,9 +66,11 @@ bool cpu_set_cr0(struct cpu *cpu, uint64_t v)
         LOG(cpu->env.log, LOG_CPU, "cpu%u: cr0 %llx", cpu->index, (unsigned long long)v);
     cpu->cr0 = v;
     cpu->efer = efer;
-    /* TS, MP, EM and NE mean nothing to the MMU and the mode: context switches flip TS often */
+    /* TS, MP, EM and NE mean nothing to the MMU: context switches flip TS often */
     if (changed & ~(CR0_TS | CR0_MP | CR0_EM | CR0_NE))
         cpu_cr_changed(cpu);
+    else if (changed)
+        cpu_update_mode(cpu);
     return true;
 }
 
@@ -215,6 +217,7 @@ bool op_mov_cr_r(struct cpu *cpu, const struct insn *i)
 bool op_clts(struct cpu *cpu, const struct insn *i)
 {
     cpu->cr0 &= ~CR0_TS;
+    cpu_update_mode(cpu);
     return true;
 }
 

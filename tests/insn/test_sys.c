@@ -738,6 +738,66 @@ START_TEST(rep_insb_in_batches)
 }
 END_TEST
 
+/* A go of a repeated store is one instruction whatever the TLB and the page's flags say, or virtual
+ * time would depend on who looks at the screen. */
+START_TEST(rep_stos_counts_alike)
+{
+    unsigned k;
+
+    for (k = 0; k < 4; k++) {
+        uint64_t done;
+
+        new_cpu("max");
+        protected_mode(0);
+        cpu->r[REG_CX] = 1500; /* from the middle of one page into a third */
+        cpu->r[REG_DI] = 0x50800;
+        put(CODE, 0xf4abf3, 3); /* rep stosd, hlt */
+        if (k & 1)
+            mmu_probe_write(&cpu->mmu, 0x50800, 4, MMU_SUPER_AC);
+        if (k & 2)
+            physmap_track(map, 0x50000, 0x3000);
+        cpu_run(cpu, 100, &done);
+        ck_assert_uint_eq(done, 3);
+        ck_assert_uint_eq(cpu->r[REG_DI], 0x50800 + 6000);
+        drop_cpu();
+    }
+}
+END_TEST
+
+/* Its instruction breakpoint comes once for a repeated instruction, not at each iteration. */
+START_TEST(rep_under_breakpoint)
+{
+    new_cpu("max");
+    protected_mode(0);
+    cpu->r[REG_CX] = 3;
+    cpu->r[REG_DI] = 0x50000;
+    cpu->dr[0] = CODE;
+    cpu->dr[7] = 0x401;
+    cpu_dr_changed(cpu);
+    cpu->eflags |= FL_RF;
+    RUN("\xf3\xab\xf4", 4);
+    ck_assert_uint_eq(cpu->r[REG_CX], 0);
+    ck_assert_uint_eq(cpu->rip, CODE + 3);
+    drop_cpu();
+}
+END_TEST
+
+START_TEST(task_switched_flag)
+{
+    new_cpu("max");
+    protected_mode(0);
+    cpu->cr0 &= ~(uint64_t)(CR0_EM | CR0_TS);
+    cpu_cr_changed(cpu);
+    cpu->r[REG_AX] = cpu->cr0 | CR0_TS;
+    RUN("\x0f\x22\xc0\xd9\xe8", 2); /* mov cr0, eax; fld1 */
+    ck_assert_uint_eq(cpu->rip, handler(EXC_NM));
+    ck_assert_uint_eq(get(cpu->r[REG_SP], 4), CODE + 3);
+    RUN("\x0f\x06\xd9\xe8\xf4", 3); /* clts; fld1; hlt */
+    ck_assert_uint_eq(cpu->rip, handler(EXC_NM) + 5);
+    drop_cpu();
+}
+END_TEST
+
 START_TEST(cpuid_tells_the_truth)
 {
     uint32_t out[4];
@@ -765,7 +825,8 @@ int main(void)
         sysret_checks_canonical, long_mode_delivery, iretq_restores, double_and_triple_fault,
         external_interrupt_and_shadow, single_step_and_breakpoints,
         far_return_to_outer_releases, xsave_leaf, inspection,
-        control_registers, io_permission_map, rep_insb_in_batches, cpuid_tells_the_truth,
+        control_registers, io_permission_map, rep_insb_in_batches, rep_stos_counts_alike,
+        rep_under_breakpoint, task_switched_flag, cpuid_tells_the_truth,
     };
 
     return RUN_TESTS("sys", tests);
