@@ -270,6 +270,12 @@ static const char *range_name(const struct flat_range *r)
     return r->region ? r->region->name : "unmapped";
 }
 
+/* Nothing answers there: DMA of gigabytes to such places, which guests get wrong, takes no time. */
+static bool nobody(const struct flat_range *r)
+{
+    return !r->region || !r->region->ops;
+}
+
 /* What is left of the range from paddr on, at most len. */
 static size_t span(const struct flat_range *r, uint64_t paddr, size_t len)
 {
@@ -352,6 +358,8 @@ void physmap_read_buf(struct physmap *m, uint64_t paddr, void *buf, size_t len)
         size_t n = span(r, paddr, len);
         if (r->readable) {
             memcpy(to, m->store + paddr + r->read_delta, n);
+        } else if (nobody(r)) {
+            memset(to, 0xff, n);
         } else {
             n = MIN(n, paddr & 3 ? 1u : 4u);
             uint8_t b[8];
@@ -376,7 +384,7 @@ void physmap_write_buf(struct physmap *m, uint64_t paddr, const void *buf, size_
             n = MIN(n, (size_t)(PAGE_SIZE - (ra & ~PAGE_MASK)));
             memcpy(m->store + ra, from, n);
             physmap_written(m, ra, (unsigned)n);
-        } else {
+        } else if (!nobody(r)) {
             n = MIN(n, paddr & 3 ? 1u : 4u);
             io_write(m, r, paddr, load_bytes(from, (unsigned)n), (unsigned)n);
         }

@@ -65,11 +65,12 @@ static void tlb_flush(struct tlb *t, bool global_too)
 }
 
 /* Drops what translates lin, all pieces if that is a large page; globals_only for the other
- * address spaces of INVLPG. */
-static void tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
+ * address spaces of INVLPG. True if code could be fetched by any of it. */
+static bool tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
 {
     uint64_t page = lin & PAGE_MASK;
     unsigned slot = (unsigned)(lin >> PAGE_SHIFT) & (TLB_SIZE - 1);
+    bool code = false;
 
     for (unsigned index = 0; index < MMU_INDEXES; index++) {
         uint64_t bit = BIT64(slot & 63);
@@ -77,11 +78,13 @@ static void tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
         const struct tlb_entry *e = &t->e[index][slot];
         if ((set[slot / 64] & bit) &&
             ((e->read & PAGE_MASK) == page || (e->write & PAGE_MASK) == page ||
-             (e->exec & PAGE_MASK) == page))
+             (e->exec & PAGE_MASK) == page)) {
+            code |= e->exec != TLB_INVALID;
             entry_drop(t, index, slot);
+        }
     }
     if (lin < t->large_lo || lin > t->large_hi)
-        return;
+        return code;
     uint64_t mask = ~(t->large_size - 1);
     for (unsigned index = 0; index < MMU_INDEXES; index++) {
         for (unsigned w = 0; w < WORDS; w++) {
@@ -93,11 +96,14 @@ static void tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
                 const struct tlb_entry *e = &t->e[index][s];
                 /* Any valid tag names the page; an invalid one matches the top page: harmless. */
                 if (!((e->read ^ lin) & mask) || !((e->write ^ lin) & mask) ||
-                    !((e->exec ^ lin) & mask))
+                    !((e->exec ^ lin) & mask)) {
+                    code |= e->exec != TLB_INVALID;
                     entry_drop(t, index, s);
+                }
             }
         }
     }
+    return code;
 }
 
 static int space_of(const struct mmu *u, uint16_t pcid)
@@ -363,17 +369,19 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
 
     if (!mmu_translate(u, lin, acc, index, &x)) {
         /* SDM vol. 3, 4.10.4.1: a page fault drops the entries of its address. */
-        tlb_flush_page(t, lin, false);
+        if (tlb_flush_page(t, lin, false))
+            u->generation++;
         return NULL;
     }
     u->stat_fills++;
     physmap_page(u->map, x.paddr, &p);
 
     uint64_t watched = UNLIKELY(u->watches) && page_watched(u, page) ? TLB_WATCHED : 0;
-    uint64_t direct = p.read_ra != RA_NONE ? p.read_ra : p.write_ra;
     uint64_t read_bits = p.read_ra != RA_NONE ? 0 : TLB_IO;
     uint64_t write_bits = TLB_IO;
-    if (p.write_ra != RA_NONE && p.write_ra == direct) { /* one addend: else by address */
+    /* One addend for both: else by address, also where only writes are direct, for a write tag lets
+     * read-modify-write instructions read. */
+    if (p.write_ra != RA_NONE && p.write_ra == p.read_ra) {
         write_bits = p.flags ? TLB_FLAGGED : 0;
         if (!p.flags && x.write)
             physmap_note_tlb(u->map, p.write_ra);
@@ -381,7 +389,7 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     e->read = x.read ? page | read_bits | watched : TLB_INVALID;
     e->write = x.write ? page | write_bits | watched : TLB_INVALID;
     e->exec = x.exec ? page | read_bits : TLB_INVALID;
-    e->addend = (uint64_t)(uintptr_t)u->map->store + direct - page;
+    e->addend = (uint64_t)(uintptr_t)u->map->store + p.read_ra - page;
     t->phys[index][slot] = x.paddr & PAGE_MASK;
 
     t->used[index][slot / 64] |= bit;

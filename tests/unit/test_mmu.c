@@ -357,6 +357,15 @@ START_TEST(flags_and_devices)
     ck_assert_ptr_null(mmu_host(&u, 0xa0010, MMU_READ, MMU_SUPER, &faulted));
     ck_assert(wr(0xa0ffd, 0x04030201, MMU_SUPER)); /* over a page boundary */
     ck_assert_str_eq(seen, "r10.4 wffd.2=201 wfff.1=3 w1000.1=4 ");
+
+    /* Shadowed ROM while it is filled: writes go to RAM, reads do not, neither does an exchange's. */
+    struct phys_region shadow = {.name = "shadow", .base = 0xc0000, .size = 0x4000, .priority = 1,
+                                 .enabled = true, .read_ra = RA_NONE, .write_ra = 0xc0000};
+    physmap_add(map, &shadow);
+    ck_assert(wr(0xc0000, 0x12345678, MMU_SUPER) && wr(0xc0000, 0x12345678, MMU_SUPER));
+    ck_assert_uint_eq(ld32(physmap_host(map, 0xc0000)), 0x12345678);
+    ck_assert_int_eq(rd(0xc0000, MMU_SUPER), 0xffffffff);
+    ck_assert_uint_ne(tlb_slot(&u, MMU_SUPER, 0xc0000)->write, 0xc0000);
     teardown();
 }
 END_TEST
