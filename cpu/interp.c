@@ -54,13 +54,19 @@ COLD bool interp_push_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, u
                            unsigned size)
 {
     cpu->cur = i;
-    return mem_write(cpu, SEG_SS, sp, size, v);
+    if (!mem_write(cpu, SEG_SS, sp, size, v))
+        return false;
+    leave_after(cpu, i);
+    return true;
 }
 
 COLD bool interp_pop_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, unsigned size)
 {
     cpu->cur = i;
-    return mem_read(cpu, SEG_SS, sp, size, &cpu->temp);
+    if (!mem_read(cpu, SEG_SS, sp, size, &cpu->temp))
+        return false;
+    leave_after(cpu, i);
+    return true;
 }
 
 /* ---- leaving ----------------------------------------------------------------------------------- */
@@ -251,6 +257,7 @@ static HANDLER(mov_moffs)
     }
     if (!ok)
         return interp_fault(cpu, i);
+    leave_after(cpu, i);
     DISPATCH(i + 1);
 }
 
@@ -384,7 +391,7 @@ static void execute_single(struct cpu *cpu, struct block *b, bool tf)
 /* One turn: service what is pending, then run blocks until one leaves. */
 static void run_once(struct cpu *cpu)
 {
-    bool shadow, tf, single;
+    bool shadow, tf, single, no_debug;
     struct block *b;
 
     /* The shadows hold off interrupts, that of MOV SS debug traps too: cpu_service_pending knows. */
@@ -394,9 +401,10 @@ static void run_once(struct cpu *cpu)
         cpu->budget--; /* so that a guest that does nothing else still uses up its time */
         return;
     }
-    shadow = cpu->shadow_intr || cpu->shadow_ss;
+    no_debug = cpu->shadow_ss;
+    shadow = cpu->shadow_intr || no_debug;
     cpu->shadow_intr = cpu->shadow_ss = false;
-    if (!shadow && (cpu->mode & MODE_TRACE) && !cpu_check_insn_breakpoint(cpu))
+    if (!no_debug && (cpu->mode & MODE_TRACE) && !cpu_check_insn_breakpoint(cpu))
         return;
     tf = cpu->eflags & FL_TF;
     single = shadow || tf || (cpu->mode & MODE_TRACE) || log_on(cpu->env.log, LOG_EXEC);
