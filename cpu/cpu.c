@@ -398,13 +398,15 @@ static const struct vm_field cpu_fields[] = {
     VM_END,
 };
 
-/* Two ways to hold the same flags must not look like two states. RIP of the last block is noise. */
+/* Two ways to hold the same flags must not look like two states. RIP of the last block is noise, and
+ * a request to stop is the host's: whoever made it has noted it elsewhere. */
 static void cpu_pre_save(void *obj)
 {
     struct cpu *cpu = obj;
 
     flags_set_arith(cpu, flags_arith(cpu));
     cpu->r[REG_BRIP] = 0;
+    cpu_clear_interrupt(cpu, CPU_STOP);
 }
 
 static bool cpu_post_load(void *obj)

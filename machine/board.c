@@ -75,6 +75,7 @@ static void cpu_nmi(void *opaque)
 {
     struct vcpu_ref *r = opaque;
     cpu_interrupt(r->m->cpu[r->index], CPU_NMI);
+    run_shorten_slice(r->m); /* as cpu_intr */
 }
 
 static void cpu_init_signal(void *opaque)
@@ -84,6 +85,7 @@ static void cpu_init_signal(void *opaque)
 
     if (r->m->in_slice && r->index == r->m->current) {
         cpu_interrupt(cpu, CPU_INIT);
+        run_shorten_slice(r->m);
         return;
     }
     /* It stands still, between two of its turns. The start-up message may follow within the sender's

@@ -126,11 +126,11 @@ static bool choose_cpu(struct tnm_machine *m)
 {
     if (m->quantum_left && can_run(m, m->current))
         return true;
-    m->quantum_left = next_quantum(m);
     for (unsigned i = 1; i <= m->ncpus; i++) {
         unsigned n = (m->current + i) % m->ncpus;
         if (can_run(m, n)) {
             m->current = n;
+            m->quantum_left = next_quantum(m); /* not while idle: turns are state */
             return true;
         }
     }
