@@ -29,11 +29,14 @@
 #define SET_X86_64_V2(X)                                                                           \
     (SET_X86_64(X) | X(F_SSE3) | X(F_SSSE3) | X(F_SSE41) | X(F_SSE42) | X(F_POPCNT) |              \
      X(F_CX16) | X(F_LAHF64) | X(F_RDTSCP) | X(F_ERMS))
+#define SET_X86_64_V3(X)                                                                           \
+    (SET_X86_64_V2(X) | X(F_AVX) | X(F_AVX2) | X(F_BMI1) | X(F_BMI2) | X(F_F16C) | X(F_FMA) |      \
+     X(F_LZCNT) | X(F_MOVBE) | X(F_XSAVE) | X(F_XSAVEOPT))
 #define SET_MAX(X)                                                                                 \
-    (SET_X86_64_V2(X) | X(F_AES) | X(F_PCLMUL) | X(F_MOVBE) | X(F_BMI1) | X(F_BMI2) |              \
-     X(F_LZCNT) | X(F_XSAVE) | X(F_XSAVEOPT) | X(F_XSAVEC) | X(F_FSGSBASE) | X(F_RDRAND) |         \
+    (SET_X86_64_V3(X) | X(F_AES) | X(F_PCLMUL) | X(F_XSAVEC) | X(F_FSGSBASE) | X(F_RDRAND) |       \
      X(F_RDSEED) | X(F_INVPCID) | X(F_PCID) | X(F_SMEP) | X(F_SMAP) | X(F_UMIP) | X(F_RDPID) |     \
-     X(F_1GB) | X(F_ADX) | X(F_MONITOR) | X(F_CLFLUSHOPT) | X(F_CLWB) | X(F_FSRM))
+     X(F_1GB) | X(F_ADX) | X(F_MONITOR) | X(F_CLFLUSHOPT) | X(F_CLWB) | X(F_FSRM) |                \
+     X(F_SHA) | X(F_GFNI) | X(F_VAES) | X(F_VPCLMUL) | X(F_PKU))
 
 /* Signatures: 486DX4, Pentium MMX, Pentium III, Core 2 and Nehalem; the last two are on no list of
  * processors that need work-arounds other than those ARCH_CAPABILITIES speaks of. */
@@ -44,6 +47,7 @@ static const struct cpu_model models[] = {
     {"pentium3", 0x0683, 2, 0, "", FEATURES(SET_PENTIUM3)},
     {"x86-64", 0x006fb, 0x16, 0x80000008, "Tinamou x86-64", FEATURES(SET_X86_64)},
     {"x86-64-v2", 0x106a5, 0x16, 0x80000008, "Tinamou x86-64-v2", FEATURES(SET_X86_64_V2)},
+    {"x86-64-v3", 0x106a5, 0x16, 0x80000008, "Tinamou x86-64-v3", FEATURES(SET_X86_64_V3)},
     {"max", 0x106a5, 0x16, 0x80000008, "Tinamou max", FEATURES(SET_MAX)},
 };
 

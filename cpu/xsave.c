@@ -168,6 +168,37 @@ static unsigned avx_length(const struct cpu *cpu)
     return 16 * vector_count(cpu);
 }
 
+static void save_pkru(const struct cpu *cpu, uint8_t *p)
+{
+    st64(p, cpu->pkru);
+}
+
+static void set_pkru(struct cpu *cpu, uint32_t v)
+{
+    cpu->pkru = v;
+    mmu_set_pkru(&cpu->mmu, v);
+}
+
+static void restore_pkru(struct cpu *cpu, const uint8_t *p)
+{
+    set_pkru(cpu, ld32(p));
+}
+
+static void init_pkru(struct cpu *cpu)
+{
+    set_pkru(cpu, 0);
+}
+
+static bool pkru_in_use(const struct cpu *cpu)
+{
+    return cpu->pkru != 0;
+}
+
+static unsigned pkru_length(const struct cpu *cpu)
+{
+    return 8;
+}
+
 /* In the order of their bits, so that a compacted area is laid out in one pass. */
 static const struct component {
     unsigned bit, size, offset;
@@ -179,6 +210,7 @@ static const struct component {
     unsigned (*length)(const struct cpu *cpu); /* bytes that the current mode stores */
 } components[] = {
     {2, 256, 576, false, save_avx, restore_avx, init_avx, avx_in_use, avx_length},
+    {9, 8, 832, false, save_pkru, restore_pkru, init_pkru, pkru_in_use, pkru_length},
 };
 
 /* Where component c lies in an area whose compacted form holds mask (0: standard form). */
@@ -224,7 +256,8 @@ uint64_t xsave_supported(const struct cpu *cpu)
     if (!feature_has(&cpu->features, F_XSAVE))
         return 0;
     return XCR0_X87 | (feature_has(&cpu->features, F_SSE) ? XCR0_SSE : 0u) |
-           (feature_has(&cpu->features, F_AVX) ? XCR0_AVX : 0u);
+           (feature_has(&cpu->features, F_AVX) ? XCR0_AVX : 0u) |
+           (feature_has(&cpu->features, F_PKU) ? XCR0_PKRU : 0u);
 }
 
 bool xsave_xcr0_valid(const struct cpu *cpu, uint64_t v)
@@ -477,5 +510,29 @@ bool op_xrstor(struct cpu *cpu, const struct insn *i)
         else if (rfbm >> c->bit & 1)
             c->init(cpu);
     }
+    return true;
+}
+
+/* ---- protection keys ------------------------------------------------------------------------- */
+
+/* RDPKRU and WRPKRU, SDM vol. 2: ECX must be 0, and EDX too for WRPKRU. */
+bool op_rdpkru(struct cpu *cpu, const struct insn *i)
+{
+    if (!(cpu->cr4 & CR4_PKE))
+        return cpu_ud(cpu);
+    if ((uint32_t)cpu->r[REG_CX])
+        return cpu_gp0(cpu);
+    cpu->r[REG_AX] = cpu->pkru;
+    cpu->r[REG_DX] = 0;
+    return true;
+}
+
+bool op_wrpkru(struct cpu *cpu, const struct insn *i)
+{
+    if (!(cpu->cr4 & CR4_PKE))
+        return cpu_ud(cpu);
+    if ((uint32_t)cpu->r[REG_CX] || (uint32_t)cpu->r[REG_DX])
+        return cpu_gp0(cpu);
+    set_pkru(cpu, (uint32_t)cpu->r[REG_AX]);
     return true;
 }

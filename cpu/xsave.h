@@ -5,7 +5,7 @@
 #include "cpu/cpu.h"
 
 enum {
-    XCR0_X87 = 1 << 0, XCR0_SSE = 1 << 1, XCR0_AVX = 1 << 2,
+    XCR0_X87 = 1 << 0, XCR0_SSE = 1 << 1, XCR0_AVX = 1 << 2, XCR0_PKRU = 1 << 9,
 };
 
 /* Bits of XCR0 that this CPU's model supports; 0 without XSAVE. */

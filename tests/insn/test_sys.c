@@ -655,8 +655,11 @@ START_TEST(xsave_leaf)
 
     new_cpu("max");
     cpu_cpuid(cpu, 0xd, 0, out);
-    ck_assert_uint_eq(out[0], 3);
-    ck_assert_uint_eq(out[2], 576);
+    ck_assert_uint_eq(out[0], 0x207); /* x87, SSE, AVX, PKRU */
+    ck_assert_uint_eq(out[2], 840);
+    cpu_cpuid(cpu, 0xd, 2, out);
+    ck_assert_uint_eq(out[0], 256);
+    ck_assert_uint_eq(out[1], 576);
     drop_cpu();
 }
 END_TEST
@@ -808,11 +811,11 @@ START_TEST(cpuid_tells_the_truth)
         cpu_cpuid(cpu, 1, 0, out);
         ck_assert(!!(out[3] & 1 << 25) == cpu_has(cpu, F_SSE));
         ck_assert(!!(out[2] & 1 << 23) == cpu_has(cpu, F_POPCNT));
-        ck_assert(!(out[2] & 1 << 28)); /* AVX */
+        ck_assert(!!(out[2] & 1 << 28) == cpu_has(cpu, F_AVX));
         ck_assert(!!(cpu_flags_exist(cpu) & FL_ID) == cpu_has(cpu, F_CPUID));
         drop_cpu();
     }
-    ck_assert_uint_eq(n, 7);
+    ck_assert_uint_eq(n, 8);
 }
 END_TEST
 
