@@ -1,5 +1,5 @@
-# memtest86+ x64, 2 virtual CPU(s): one whole pass over 64 MiB without an error.
-memory 64M
+# memtest86+ x64, 2 virtual CPU(s): one whole pass over all memory without an error.
+memory $MEMTEST
 cpus 2
 model max
 cdrom $GUESTS/memtest/usr/lib/memtest86+/memtest86+x64.iso
