@@ -10,6 +10,7 @@
 #define HASH_BITS 17
 #define HASH_SIZE (1u << HASH_BITS)
 #define PAGE_HASH_SIZE 4096u
+#define INSN_MAX 15u /* bytes of the longest instruction */
 
 /* Which bytes of a page live blocks were decoded from; a few pages at a time, made when the page is
  * first written. Bits of dead blocks may linger until the map is made anew. */
@@ -316,9 +317,9 @@ static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, uint64_
     unsigned n = 0;
     *fault = false;
     *ra2 = RA_NONE;
-    while (n < 15) {
+    while (n < INSN_MAX) {
         uint64_t at = code_linear(cpu, lin - cpu->seg_base[SEG_CS] + n), ra, paddr;
-        unsigned run = MIN(15 - n, PAGE_SIZE - (unsigned)(at & (PAGE_SIZE - 1)));
+        unsigned run = MIN(INSN_MAX - n, PAGE_SIZE - (unsigned)(at & (PAGE_SIZE - 1)));
         if (!mmu_fetch_ra(&cpu->mmu, at, (enum mmu_index)cpu->mmu_index, &ra, &paddr)) {
             *fault = true;
             return n;
@@ -366,7 +367,7 @@ static void decode_run(struct cpu *cpu, struct block *b, const uint8_t *code, un
             if (res.need_more || b->n > 0)
                 break; /* met again as the first of its own block */
             make_raiser(b, i, off, res.too_long ? interp_raise_gp : interp_raise_ud);
-            off++;
+            off += MIN(avail - off, INSN_MAX); /* any of them may make it an instruction */
             break;
         }
         interp_bind(cpu, i);
@@ -381,7 +382,7 @@ static void decode_run(struct cpu *cpu, struct block *b, const uint8_t *code, un
 /* The instruction at lin does not end in its page, or its page is not in the store. */
 static bool decode_one(struct cpu *cpu, struct block *b, uint64_t lin)
 {
-    uint8_t bytes[15];
+    uint8_t bytes[INSN_MAX];
     uint64_t ra2;
     bool fault;
     struct decode_result res;
@@ -393,7 +394,8 @@ static bool decode_one(struct cpu *cpu, struct block *b, uint64_t lin)
         if (fault && (res.need_more || avail == 0))
             return cpu_raise_mmu(cpu, SEG_CS);
         make_raiser(b, i, 0, res.too_long ? interp_raise_gp : interp_raise_ud);
-        finish(cpu, b, 1);
+        b->ra2 = (lin & (PAGE_SIZE - 1)) + avail > PAGE_SIZE ? ra2 : RA_NONE;
+        finish(cpu, b, avail);
         return true;
     }
     interp_bind(cpu, i);
