@@ -819,6 +819,36 @@ START_TEST(cpuid_tells_the_truth)
 }
 END_TEST
 
+/* What cannot be decoded is kept like any code, and must go when one of its later bytes changes. */
+START_TEST(refused_code_is_patched)
+{
+    new_cpu("max");
+    protected_mode(0);
+    RUN("\x0f\xff\xc0", 1); /* UD0 */
+    ck_assert_uint_eq(cpu->rip, handler(EXC_UD));
+    cpu->rip = CODE;
+    put(CODE + 1, 0xa2, 1); /* CPUID */
+    uint64_t done;
+    cpu_run(cpu, 1, &done);
+    ck_assert_uint_eq(cpu->rip, CODE + 2);
+    drop_cpu();
+}
+END_TEST
+
+/* A handler that faults at its first instruction: no instruction ends, but the run does. */
+START_TEST(faulting_handler_ends)
+{
+    uint64_t done;
+    new_cpu("max");
+    protected_mode(0);
+    put(handler(EXC_UD), 0x0b0f, 2);
+    put(CODE, 0x0b0f, 2);
+    ck_assert_int_eq(cpu_run(cpu, 100, &done), CPU_EXIT_BUDGET);
+    ck_assert_uint_eq(done, 100);
+    drop_cpu();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -826,6 +856,7 @@ int main(void)
         call_gate_with_parameters, conforming_keeps_cpl, task_call_and_return,
         task_fault_in_new_context, v86_interrupts, v86_vme_redirects, long_mode_syscall,
         sysret_checks_canonical, long_mode_delivery, iretq_restores, double_and_triple_fault,
+        refused_code_is_patched, faulting_handler_ends,
         external_interrupt_and_shadow, single_step_and_breakpoints,
         far_return_to_outer_releases, xsave_leaf, inspection,
         control_registers, io_permission_map, rep_insb_in_batches, rep_stos_counts_alike,
