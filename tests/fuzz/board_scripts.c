@@ -4,7 +4,7 @@
 #include "devices/pci.h"
 #include "tests/fuzz/fuzz_board.h"
 
-/* ---- PCI --------------------------------------------------------------------------------------- */
+/* ---- PCI ------------------------------------------------------------------------------------- */
 
 #define CONFIG_ADDRESS 0xcf8
 #define CONFIG_DATA    0xcfc
@@ -86,7 +86,7 @@ void script_pci(struct bench *b)
     }
 }
 
-/* ---- IDE --------------------------------------------------------------------------------------- */
+/* ---- IDE ------------------------------------------------------------------------------------- */
 
 static void bus_master(struct bench *b, unsigned channel)
 {
@@ -164,7 +164,7 @@ void script_ide(struct bench *b)
         out(b, control, fuzz_below(b->f, 8), 1);
 }
 
-/* ---- floppy and DMA ---------------------------------------------------------------------------- */
+/* ---- floppy and DMA -------------------------------------------------------------------------- */
 
 void script_dma(struct bench *b)
 {
@@ -209,7 +209,7 @@ void script_fdc(struct bench *b)
     }
 }
 
-/* ---- VGA --------------------------------------------------------------------------------------- */
+/* ---- VGA ------------------------------------------------------------------------------------- */
 
 static void indexed(struct bench *b, uint16_t port, unsigned count)
 {
@@ -233,8 +233,8 @@ void script_vga(struct bench *b)
     case 3:
         for (unsigned n = 1 + fuzz_below(b->f, 11); n; n--) {
             out(b, 0x1ce, fuzz_below(b->f, 11), 2);
-            out(b, 0x1cf, fuzz_one_in(b->f, 2) ? fuzz_below(b->f, 2600) : (uint32_t)fuzz_number(b->f),
-                2);
+            uint64_t v = fuzz_one_in(b->f, 2) ? fuzz_below(b->f, 2600) : fuzz_number(b->f);
+            out(b, 0x1cf, (uint32_t)v, 2);
         }
         if (fuzz_one_in(b->f, 2)) {
             out(b, 0x1ce, 4, 2);
@@ -252,7 +252,7 @@ void script_vga(struct bench *b)
         poke(b, 0xa0000 + fuzz_below(b->f, 0x20000), fuzz_u64(b->f), 1u << fuzz_below(b->f, 4));
 }
 
-/* ---- virtio ------------------------------------------------------------------------------------ */
+/* ---- virtio ---------------------------------------------------------------------------------- */
 
 #define RING_ENTRIES 128
 
@@ -323,7 +323,7 @@ void script_virtio(struct bench *b)
     advance(b, fuzz_below(b->f, 2000000));
 }
 
-/* ---- the small ones ---------------------------------------------------------------------------- */
+/* ---- the small ones -------------------------------------------------------------------------- */
 
 void script_fw_cfg(struct bench *b)
 {
@@ -333,9 +333,8 @@ void script_fw_cfg(struct bench *b)
     for (unsigned n = fuzz_below(b->f, 20); n; n--)
         in(b, 0x511, 1);
     /* control, length, address: big-endian */
-    poke(b, at, __builtin_bswap32((fuzz_below(b->f, 0x50) << 16) |
-                                  (fuzz_one_in(b->f, 8) ? fuzz_u8(b->f) : 8 | 1u << fuzz_below(b->f, 5))),
-         4);
+    uint32_t what = fuzz_one_in(b->f, 8) ? fuzz_u8(b->f) : 8 | 1u << fuzz_below(b->f, 5);
+    poke(b, at, __builtin_bswap32(fuzz_below(b->f, 0x50) << 16 | what), 4);
     poke(b, at + 4, __builtin_bswap32((uint32_t)fuzz_number(b->f)), 4);
     poke(b, at + 8, __builtin_bswap64(any_address(b)), 8);
     out(b, 0x514, fuzz_one_in(b->f, 8) ? fuzz_u32(b->f) : 0, 4);

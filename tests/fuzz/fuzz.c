@@ -14,7 +14,7 @@
 static char directory[64];
 static char running[128]; /* the case, for messages out of signal handlers */
 
-/* ---- choices ----------------------------------------------------------------------------------- */
+/* ---- choices --------------------------------------------------------------------------------- */
 
 static void arm(unsigned seconds)
 {
@@ -108,7 +108,7 @@ uint64_t fuzz_number(struct fuzz *f)
     }
 }
 
-/* ---- watching ---------------------------------------------------------------------------------- */
+/* ---- watching -------------------------------------------------------------------------------- */
 
 /* Sanitizers that find something call this last. */
 void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));

@@ -9,8 +9,8 @@
  *     fuzz_board --seed 7 --first 4711 --cases 1
  *     fuzz_board --seconds 3600               until the time is over
  *
- * With clang and -DTINAMOU_LIBFUZZER=ON, fuzz_libfuzzer.c makes one whose choices are the bytes that
- * libFuzzer offers. In both, each step may use STEP_SECONDS of processor time: a step that takes
+ * With clang and -DTINAMOU_LIBFUZZER=ON, fuzz_libfuzzer.c makes one whose choices are the bytes
+ * that libFuzzer offers. In both, each step may use STEP_SECONDS of processor time: a step that takes
  * more is a hang, and ends the program with the case's number.
  */
 #ifndef TESTS_FUZZ_H

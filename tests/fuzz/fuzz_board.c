@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "devices/fdc.h"
 #include "devices/hpet.h"
 #include "devices/ioapic.h"
 #include "devices/vga.h"
@@ -24,7 +23,7 @@
 #define BIOS_BYTES   (64 * KIB)
 #define OLD          1000000000 /* modification time of every file at first */
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 enum { BIOS, VGA_BIOS, DISK_RO, DISK_DISCARD, DISK_VIRTIO, DISK_RW, CDROM, FLOPPY, FILES };
 static char path[FILES][128];
@@ -69,7 +68,7 @@ static void check_files(void)
     }
 }
 
-/* ---- plain accesses ---------------------------------------------------------------------------- */
+/* ---- plain accesses -------------------------------------------------------------------------- */
 
 void out(struct bench *b, uint16_t port, uint32_t v, unsigned size)
 {
@@ -183,7 +182,7 @@ static void step_ram(struct bench *b)
         poke(b, at, fuzz_one_in(b->f, 3) ? any_address(b) : fuzz_number(b->f), 8);
 }
 
-/* ---- the outside ------------------------------------------------------------------------------- */
+/* ---- the outside ----------------------------------------------------------------------------- */
 
 static void step_input(struct bench *b)
 {
@@ -219,15 +218,16 @@ static void step_screen(struct bench *b)
 {
     char text[300];
     tnm_screen s;
-    uint32_t sum = 0;
+    volatile uint32_t seen; /* reads that the sanitizers watch */
 
     tnm_get_screen(b->m, &s);
     FUZZ_ASSERT(s.width <= VGA_MAX_WIDTH && s.height <= VGA_MAX_HEIGHT, "%ux%u pixels", s.width,
                 s.height);
     for (size_t i = 0; i < (size_t)s.width * s.height; i += 61)
-        sum += s.pixels[i];
-    FUZZ_ASSERT(!s.width || sum + s.pixels[(size_t)s.width * s.height - 1] < UINT32_MAX || sum,
-                "never");
+        seen = s.pixels[i];
+    if (s.width && s.height)
+        seen = s.pixels[(size_t)s.width * s.height - 1];
+    (void)seen;
     size_t size = fuzz_below(b->f, sizeof(text) + 1), len = tnm_get_text(b->m, text, size);
     FUZZ_ASSERT(len == 0 || (len < size && !text[len]), "%zu bytes of text in %zu", len, size);
 }
@@ -264,7 +264,7 @@ static void step_machine(struct bench *b)
     }
 }
 
-/* ---- a case ------------------------------------------------------------------------------------ */
+/* ---- a case ---------------------------------------------------------------------------------- */
 
 static void (*const steps[])(struct bench *b) = {
     step_ports,    step_ports,   step_ports,    step_mmio,     step_mmio,     step_ram,
@@ -295,7 +295,8 @@ static void configure(struct fuzz *f, tnm_config *cfg)
     cfg->vga_firmware = path[VGA_BIOS];
     cfg->cdrom = path[CDROM];
     cfg->floppy = path[FLOPPY];
-    cfg->disks[cfg->ndisks++] = (tnm_disk){.path = path[DISK_RO], .format = "raw", .readonly = true};
+    cfg->disks[cfg->ndisks++] =
+        (tnm_disk){.path = path[DISK_RO], .format = "raw", .readonly = true};
     cfg->disks[cfg->ndisks++] =
         (tnm_disk){.path = path[DISK_DISCARD], .format = "raw", .discard = true};
     cfg->disks[cfg->ndisks++] = (tnm_disk){

@@ -40,7 +40,7 @@ struct bench {
     uint64_t noise;
 };
 
-/* ---- surroundings ------------------------------------------------------------------------------ */
+/* ---- surroundings ---------------------------------------------------------------------------- */
 
 static uint64_t noise(struct bench *b)
 {
@@ -158,7 +158,7 @@ static void bench_free(struct bench *b)
     physmap_free(b->map);
 }
 
-/* ---- tables ------------------------------------------------------------------------------------ */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static void put(struct bench *b, uint64_t at, uint64_t v, unsigned size)
 {
@@ -299,7 +299,7 @@ static void make_pages(struct bench *b)
         put(b, table + k * 8, entry(b, k << 12, 0x67), 8);
 }
 
-/* ---- state ------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static void set_seg(struct cpu *cpu, unsigned seg, uint16_t sel, uint32_t ar)
 {
@@ -428,7 +428,7 @@ static void set_registers(struct bench *b)
     cpu_update_mode(cpu);
 }
 
-/* ---- code -------------------------------------------------------------------------------------- */
+/* ---- code ------------------------------------------------------------------------------------ */
 
 static unsigned put_random_insn(struct bench *b, uint8_t *p)
 {
@@ -483,7 +483,7 @@ static void put_code(struct bench *b, uint64_t at)
     physmap_write_buf(b->map, at, code, CODE_BYTES);
 }
 
-/* ---- a case ------------------------------------------------------------------------------------ */
+/* ---- a case ---------------------------------------------------------------------------------- */
 
 static uint64_t hash_state(struct bench *b, uint64_t h)
 {

@@ -2,8 +2,8 @@
  * changed, cut off, or grown, raw files of odd sizes, opened in every way, then read, written,
  * trimmed and flushed at random.
  *
- * Besides what the sanitizers and the timer see (fuzz.h), each case asserts that an image opened for
- * reading or with discard=on does not change by a byte, and that an image without damage reads back
+ * Besides what the sanitizers and the timer see (fuzz.h), each case asserts that an image opened
+ * for reading or with discard=on does not change by a byte, and that an image without damage reads back
  * what was written, also after it has been opened again.
  */
 #include <stdio.h>
@@ -27,7 +27,7 @@ struct image {
     bool qcow2, damaged;
 };
 
-/* ---- making images ----------------------------------------------------------------------------- */
+/* ---- making images --------------------------------------------------------------------------- */
 
 static void be(uint8_t *p, uint64_t v, unsigned size)
 {
@@ -84,7 +84,8 @@ static void make_qcow2(struct fuzz *f, struct image *im)
             z_stream z = {0};
             memset(guest, fuzz_u8(f), cluster);
             fuzz_bytes(f, guest, 64);
-            FUZZ_ASSERT(deflateInit2(&z, 6, Z_DEFLATED, -12, 8, Z_DEFAULT_STRATEGY) == Z_OK, "zlib");
+            int r = deflateInit2(&z, 6, Z_DEFLATED, -12, 8, Z_DEFAULT_STRATEGY);
+            FUZZ_ASSERT(r == Z_OK, "zlib");
             z.next_in = guest;
             z.avail_in = (uInt)cluster;
             z.next_out = data;
@@ -118,19 +119,20 @@ static void damage(struct fuzz *f, struct image *im)
         unsigned size = 1u << fuzz_below(f, 4);
         size_t at = fuzz_one_in(f, 2) ? 4 + fuzz_below(f, 100) : fuzz_below(f, (unsigned)tables);
         at &= ~(size_t)(size - 1);
+        uint64_t v;
         if (at + size > im->file_size)
             continue;
         if (fuzz_one_in(f, 2)) /* an offset that looks right */
-            be(im->file + at, (fuzz_one_in(f, 2) ? 1ull << 63 : 0) | fuzz_below(f, 40) * 512ull << fuzz_below(f, 8),
-               size);
+            v = (uint64_t)fuzz_one_in(f, 2) << 63 | fuzz_below(f, 40) * 512ull << fuzz_below(f, 8);
         else
-            be(im->file + at, fuzz_number(f), size);
+            v = fuzz_number(f);
+        be(im->file + at, v, size);
     }
     if (fuzz_one_in(f, 8))
         im->file_size = fuzz_below(f, (unsigned)im->file_size);
 }
 
-/* ---- using them -------------------------------------------------------------------------------- */
+/* ---- using them ------------------------------------------------------------------------------ */
 
 static void check_all(struct block_dev *b, const struct image *im)
 {

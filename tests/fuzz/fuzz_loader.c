@@ -1,7 +1,8 @@
-/* Kernels that are none: Linux bzImages, multiboot ELF files of both classes and multiboot files with
- * address fields, with any of their fields wrong or the end missing, and odd initrds, command lines
- * and memory sizes. Each is given to a new machine. What is refused must be refused with a sentence;
- * what is taken is read back through the firmware configuration device, as the boot ROM does it.
+/* Kernels that are none: Linux bzImages, multiboot ELF files of both classes and multiboot files
+ * with address fields, with any of their fields wrong or the end missing, and odd initrds, command
+ * lines and memory sizes. Each is given to a new machine. What is refused must be refused with a
+ * sentence; what is taken is read back through the firmware configuration device, as the boot ROM
+ * does it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +112,7 @@ static void read_items(tnm_machine *m)
 static void run(struct fuzz *f)
 {
     static const uint64_t sizes[] = {1 * MIB, 2 * MIB, 4 * MIB, 64 * MIB, 3 * GIB + 600 * MIB};
+    static const char *const videos[] = {"vga=ask x", "vga=0x317", "vga=", "vga=ext"};
     static uint8_t data[KERNEL_MAX];
     char text[5000];
     tnm_config cfg;
@@ -133,9 +135,9 @@ static void run(struct fuzz *f)
             size_t len = fuzz_one_in(f, 4) ? fuzz_below(f, sizeof(text)) : fuzz_below(f, 40);
             memset(text, 'x', len);
             text[len] = 0;
+            const char *video = FUZZ_PICK(f, videos);
             if (len > 10)
-                memcpy(text, FUZZ_PICK(f, ((const char *const[]){"vga=ask x", "vga=0x317", "vga="})),
-                       4);
+                memcpy(text, video, strlen(video));
             cfg.append = text;
         }
         tnm_machine *m = tnm_create(&cfg, &err);
