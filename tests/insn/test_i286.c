@@ -18,8 +18,8 @@
 #define HANDLER   0x90ff0u /* HLT, for exceptions that the recording has not */
 
 enum { R_CS = 8, R_SS, R_DS, R_ES, R_IP, R_FLAGS, R_COUNT };
-static const char *const reg_names[R_COUNT] = {"ax", "cx", "dx", "bx", "sp", "bp", "si", "di",
-                                               "cs", "ss", "ds", "es", "ip", "flags"};
+static const char *const reg_names[R_COUNT] = {"ax", "cx", "dx", "bx", "sp", "bp", "si",
+                                               "di", "cs", "ss", "ds", "es", "ip", "flags"};
 
 struct byte_at {
     uint32_t addr;
@@ -95,9 +95,17 @@ static void code_written(void *opaque, uint64_t ra, unsigned size)
 static void bench_new(struct bench *b)
 {
     struct cpu_env env = {
-        .opaque = b, .port_in = port_in, .port_out = port_out, .intr_ack = intr_ack, .tsc = zero,
-        .msr_read = msr_read, .msr_write = msr_write, .cr8_get = cr8_get, .cr8_set = cr8_set,
-        .shutdown = shutdown_seen, .random = zero,
+        .opaque = b,
+        .port_in = port_in,
+        .port_out = port_out,
+        .intr_ack = intr_ack,
+        .tsc = zero,
+        .msr_read = msr_read,
+        .msr_write = msr_write,
+        .cr8_get = cr8_get,
+        .cr8_set = cr8_set,
+        .shutdown = shutdown_seen,
+        .random = zero,
     };
     const struct physmap_listener l = {b, view_changed, flags_set, code_written};
 
@@ -150,7 +158,8 @@ static bool get_ram(struct kase *c, json_t *list, bool before)
     size_t n;
     json_t *pair;
 
-    json_array_foreach (list, n, pair) {
+    json_array_foreach(list, n, pair)
+    {
         struct byte_at *at = byte_of(c, (uint32_t)json_integer_value(json_array_get(pair, 0)));
         if (!at)
             return false;
@@ -273,7 +282,7 @@ static void expect_fault(struct kase *c, unsigned vector)
     push_word(c, c->after[R_FLAGS]);
     push_word(c, c->before[R_CS]);
     push_word(c, c->before[R_IP]);
-    c->after[R_FLAGS] &= (uint16_t)~(FL_IF | FL_TF);
+    c->after[R_FLAGS] &= (uint16_t) ~(FL_IF | FL_TF);
     c->after[R_CS] = HANDLER >> 4;
     c->after[R_IP] = (HANDLER & 15) + 1;
     c->exception = (int)vector;
@@ -282,7 +291,8 @@ static void expect_fault(struct kase *c, unsigned vector)
 static bool lock_refused(const struct kase *c, const struct shape *s)
 {
     static const char lockable[] =
-        " 00 01 08 09 10 11 18 19 20 21 28 29 30 31 80.0 80.1 80.2 80.3 80.4 80.5 80.6 81.0 81.1 81.2 "
+        " 00 01 08 09 10 11 18 19 20 21 28 29 30 31 80.0 80.1 80.2 80.3 80.4 80.5 80.6 81.0 81.1 "
+        "81.2 "
         "81.3 81.4 81.5 81.6 82.0 82.1 82.2 82.3 82.4 82.5 82.6 83.0 83.1 83.2 83.3 83.4 83.5 83.6 "
         "86 87 F6.2 F6.3 F7.2 F7.3 FE.0 FE.1 FF.0 FF.1 ";
     char word[8];
@@ -445,7 +455,7 @@ struct difference {
     const char *ops; /* as in the recordings, with a space before and after each; NULL: any */
     bool (*applies)(const struct kase *c, const struct shape *s);
     void (*expect)(struct kase *c, const struct shape *s); /* makes *c what a 386 has to do */
-    bool last;       /* no later entry matters */
+    bool last;                                             /* no later entry matters */
     const char *reason;
 };
 

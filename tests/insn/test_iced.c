@@ -23,13 +23,16 @@ static const struct {
      "VEX_Vfmsubpd_ VEX_Vfmsubps_ VEX_Vfmsubsd_ VEX_Vfmsubss_ VEX_Vfnmaddpd_ VEX_Vfnmaddps_ "
      "VEX_Vfnmaddsd_ VEX_Vfnmaddss_ VEX_Vfnmsubpd_ VEX_Vfnmsubps_ VEX_Vfnmsubsd_ VEX_Vfnmsubss_",
      "AMD's FMA4"},
-    {F_COUNT, " VEX_Vbcstne VEX_Vcvtne VEX_Vpdp VEX_Vpmadd52", "AVX-VNNI, AVX-IFMA, AVX-NE-CONVERT"},
+    {F_COUNT, " VEX_Vbcstne VEX_Vcvtne VEX_Vpdp VEX_Vpmadd52",
+     "AVX-VNNI, AVX-IFMA, AVX-NE-CONVERT"},
     {F_COUNT, " VEX_Vsha512 VEX_Vsm3 VEX_Vsm4", "SHA512, SM3, SM4"},
-    {F_COUNT, " Aadd Aand Aor Axor Movdir Enqcmd Hreset Ptwrite Serialize", "direct stores and such"},
+    {F_COUNT, " Aadd Aand Aor Axor Movdir Enqcmd Hreset Ptwrite Serialize",
+     "direct stores and such"},
     {F_COUNT, " Umonitor Umwait Tpause Mwaitx Monitorx", "user-mode waiting"},
     {F_COUNT, " Aesdec128kl Aesdec256kl Aesdecwide Aesenc128kl Aesenc256kl Aesencwide Encodekey",
      "key locker"},
-    {F_COUNT, " Vm Invvpid Invept Clgi Stgi Skinit Invlpga Invlpgb Tlbsync Tdcall Pvalidate Rdpru Clzero",
+    {F_COUNT,
+     " Vm Invvpid Invept Clgi Stgi Skinit Invlpga Invlpgb Tlbsync Tdcall Pvalidate Rdpru Clzero",
      "VMX, SVM, TDX, SNP"},
     {F_COUNT, " Encl Pconfig Getsec", "SGX, SMX"},
     {F_COUNT, " Clrssbsy Incssp Rstorssp Saveprevssp Setssbsy Wruss Wrss", "shadow stacks"},
@@ -73,7 +76,8 @@ static bool of_no_processor(const char *line)
 static bool refused_later(const struct insn *i, const char *line)
 {
     uint32_t op = insn_row(i)->opcode;
-    return (op == 0x8c || op == 0x8e || (op >= 0x0f20 && op <= 0x0f23)) && strstr(line, "code=Mov_");
+    return (op == 0x8c || op == 0x8e || (op >= 0x0f20 && op <= 0x0f23)) &&
+           strstr(line, "code=Mov_");
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
