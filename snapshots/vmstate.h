@@ -49,6 +49,7 @@ struct vmstate {
      * what was skipped and returns false when the values make no sense. */
     void (*pre_save)(void *obj);
     bool (*post_load)(void *obj);
+    const char *type; /* the C type, "struct pit": the coverage test looks it up in the debug data */
 };
 
 #define VM_MEMBER(S, m)      ((S *)0)->m
@@ -93,11 +94,11 @@ struct vmstate {
     }
 #define VMSTATE(nm, S, flds)                                                                       \
     {                                                                                              \
-        nm, sizeof(S), flds, NULL, NULL                                                            \
+        nm, sizeof(S), flds, NULL, NULL, #S                                                        \
     }
 #define VMSTATE_HOOKS(nm, S, flds, pre, post)                                                      \
     {                                                                                              \
-        nm, sizeof(S), flds, pre, post                                                             \
+        nm, sizeof(S), flds, pre, post, #S                                                         \
     }
 
 /* Calls visit for every integer and byte run of obj, depth first, with its dotted path
