@@ -42,9 +42,18 @@ static void debug_exit_fini(struct device *dev)
     portmap_remove(dev->board->ports, port_of(dev), PORTS, dev);
 }
 
+static const struct vm_field debug_exit_fields[] = {
+    VM_DEVICE(struct debug_exit),
+    VM_SKIP(struct debug_exit, cfg, "wiring, set by the board"),
+    VM_END,
+};
+static const struct vmstate vm_debug_exit =
+    VMSTATE("debug-exit", struct debug_exit, debug_exit_fields);
+
 const struct device_class debug_exit_class = {
     .name = "debug-exit",
     .size = sizeof(struct debug_exit),
+    .vmstate = &vm_debug_exit,
     .init = debug_exit_init,
     .reset = debug_exit_reset,
     .fini = debug_exit_fini,

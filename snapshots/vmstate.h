@@ -49,7 +49,7 @@ struct vmstate {
      * what was skipped and returns false when the values make no sense. */
     void (*pre_save)(void *obj);
     bool (*post_load)(void *obj);
-    const char *type; /* the C type, "struct pit": the coverage test looks it up in the debug data */
+    const char *type; /* the C type: the coverage test looks it up in the debug data */
 };
 
 #define VM_MEMBER(S, m)      ((S *)0)->m
