@@ -97,6 +97,8 @@ enum tnm_stop {
     TNM_STOP_EXIT,     /* the guest wrote to the debug-exit port: tnm_exit_status */
     TNM_STOP_LIMIT,    /* tnm_set_limits was reached */
     TNM_STOP_HASH_ERROR,
+    TNM_STOP_ERROR,    /* the machine cannot go on, as when a snapshot it was restored from turns out
+                          to be damaged: tnm_get_error says why */
 };
 /* Runs for at most ns nanoseconds of virtual time (and, under the host clock, about as much host
  * time). Sleeps while the guest is idle under the host clock. */
@@ -144,6 +146,144 @@ size_t tnm_get_text(tnm_machine *m, char *buf, size_t size);
 /* path NULL ejects. */
 bool tnm_change_cdrom(tnm_machine *m, const char *path, tnm_error *err);
 bool tnm_change_floppy(tnm_machine *m, const char *path, tnm_error *err);
+
+/* ---- snapshots --------------------------------------------------------------------------------
+ *
+ * A snapshot file holds a whole machine: docs/snapshot-format.md. Saving is live: tnm_save_begin
+ * notes the state of the moment and returns within milliseconds, the guest goes on, and threads of
+ * the library write the file, which has its name only when it is whole.
+ *
+ *     tnm_save_begin(m, "a.snap", NULL, &err);
+ *     while (tnm_save_poll(m, NULL, &err) == TNM_SAVE_RUNNING)
+ *         tnm_run(m, 10 * 1000 * 1000);
+ *
+ *     tnm_snapshot *s = tnm_snapshot_open("a.snap", &err);
+ *     tnm_snapshot_config(s, &cfg);     then what belongs to this host: serial ports, log, ...
+ *     tnm_machine *m = tnm_snapshot_create(s, &cfg, NULL, &err);
+ *     tnm_snapshot_close(s);            the machine keeps what it needs of the file
+ */
+
+typedef struct tnm_save_options {
+    const char *parent; /* store only what differs from this snapshot; NULL: everything */
+    const char *name;   /* for lists; NULL: none */
+    unsigned threads;   /* that compress; 0: one for each processor of the host */
+    bool no_thumbnail;
+} tnm_save_options;
+
+enum tnm_save_state {
+    TNM_SAVE_NONE,    /* nothing under way (any more) */
+    TNM_SAVE_RUNNING,
+    TNM_SAVE_DONE,    /* told once: the file is whole and on the disk */
+    TNM_SAVE_FAILED,  /* told once, with the error; the file is as it was before */
+};
+typedef struct tnm_save_progress {
+    uint64_t done, total; /* bytes of memory and disks looked at */
+    uint64_t pause_ns;    /* for which the guest stood still in tnm_save_begin */
+    uint64_t file_bytes;  /* written so far */
+    const char *path;     /* until the next call for this machine */
+} tnm_save_progress;
+
+/* Begins a save of the machine as it is now, between two calls of tnm_run. One at a time. opt may be
+ * NULL. */
+bool tnm_save_begin(tnm_machine *m, const char *path, const tnm_save_options *opt, tnm_error *err);
+/* How it goes. Call it now and then; out and err may be NULL. */
+enum tnm_save_state tnm_save_poll(tnm_machine *m, tnm_save_progress *out, tnm_error *err);
+/* Waits for the end; the guest stands still. False with *err filled if it failed. */
+bool tnm_save_wait(tnm_machine *m, tnm_error *err);
+void tnm_save_cancel(tnm_machine *m); /* nothing is left of it */
+/* tnm_save_begin and tnm_save_wait: the same state gives the same bytes. */
+bool tnm_snapshot_save(tnm_machine *m, const char *path, const tnm_save_options *opt,
+                       tnm_error *err);
+
+/* An opened snapshot with its parents. Opening checks structure and the checksums of everything but
+ * the contents of memory and disks; those are checked when they are read. */
+typedef struct tnm_snapshot tnm_snapshot;
+tnm_snapshot *tnm_snapshot_open(const char *path, tnm_error *err);
+void tnm_snapshot_close(tnm_snapshot *s);
+
+typedef struct tnm_restore_options {
+    bool fresh_identity; /* new random seed and VM generation ID, for many copies of one machine */
+    bool verify;         /* read and check all contents first, which takes time */
+} tnm_restore_options;
+/* Fills in what the saved machine was configured with, over tnm_config_init's values for what a
+ * snapshot does not say (serial outputs, log). Strings belong to s. */
+void tnm_snapshot_config(const tnm_snapshot *s, tnm_config *cfg);
+/* Makes the machine. cfg: tnm_snapshot_config's, with changes that the guest cannot see: serial
+ * outputs, log, clock, other paths of the same images; NULL: as it is. opt may be NULL. */
+tnm_machine *tnm_snapshot_create(tnm_snapshot *s, const tnm_config *cfg,
+                                 const tnm_restore_options *opt, tnm_error *err);
+/* Turns a machine of the same configuration into the saved one. On failure it is what it was. */
+bool tnm_snapshot_restore(tnm_machine *m, tnm_snapshot *s, const tnm_restore_options *opt,
+                          tnm_error *err);
+/* Whether contents are still being brought in; the machine runs meanwhile. done and total in bytes
+ * may be NULL. */
+bool tnm_restore_poll(tnm_machine *m, uint64_t *done, uint64_t *total);
+/* Why tnm_run returned TNM_STOP_ERROR. */
+void tnm_get_error(const tnm_machine *m, tnm_error *err);
+
+typedef struct tnm_snapshot_info {
+    const char *path, *name;   /* name: "" if none */
+    const char *parent;        /* path as stored; NULL: none */
+    uint32_t format;           /* version */
+    uint64_t id, parent_id;    /* id: of this very content */
+    uint64_t file_size;
+    uint64_t memory;           /* bytes of RAM */
+    unsigned cpus;
+    const char *cpu_model;
+    uint64_t time_ns, insns;   /* virtual time since power-on, instructions executed */
+    unsigned depth;            /* parents above */
+    unsigned thumb_width, thumb_height; /* 0: no thumbnail */
+    const uint32_t *thumb;     /* 0x00RRGGBB, row by row */
+} tnm_snapshot_info;
+void tnm_snapshot_get_info(const tnm_snapshot *s, tnm_snapshot_info *out);
+
+/* The n-th run of contents: "ram", "vram", "disk0", "kernel", ... False past the last. */
+typedef struct tnm_snapshot_stream {
+    const char *name;
+    uint64_t size;
+    /* Units of 64 KiB, by what the file says of them. */
+    uint64_t zero, base, parent, stored;
+    uint64_t stored_bytes; /* in this file, compressed */
+} tnm_snapshot_stream;
+bool tnm_snapshot_get_stream(const tnm_snapshot *s, unsigned n, tnm_snapshot_stream *out);
+
+/* The n-th file that the machine stands on and that is not in the snapshot. False past the last. */
+typedef struct tnm_snapshot_base {
+    const char *device; /* "disk0", "cdrom", "floppy" */
+    const char *path;
+    uint64_t size, hash;
+} tnm_snapshot_base;
+bool tnm_snapshot_get_base(const tnm_snapshot *s, unsigned n, tnm_snapshot_base *out);
+
+/* Every declared field, object by object ("machine", "cpu0", "pit", ...), in the file's order. */
+typedef struct tnm_snapshot_field {
+    const char *object, *name; /* name: "ch[1].count" */
+    bool bytes;                /* a run of plain bytes; otherwise integers */
+    unsigned size;             /* bytes of an element: 1, 2, 4, 8 */
+    uint32_t count;            /* elements */
+    const uint8_t *data;       /* little-endian */
+} tnm_snapshot_field;
+typedef void (*tnm_field_fn)(void *opaque, const tnm_snapshot_field *f);
+void tnm_snapshot_fields(const tnm_snapshot *s, tnm_field_fn fn, void *opaque);
+
+/* Progress of long work; false: give up (TNM_ERR_STATE). May be NULL. */
+typedef bool (*tnm_progress_fn)(void *opaque, uint64_t done, uint64_t total);
+/* Reads all there is and checks every checksum, parents included. */
+bool tnm_snapshot_verify(tnm_snapshot *s, tnm_progress_fn fn, void *opaque, tnm_error *err);
+
+/* What differs: a field (a or b NULL where only one has it), or a page of a stream. */
+typedef struct tnm_snapshot_difference {
+    const tnm_snapshot_field *a, *b; /* both NULL: a page */
+    const char *stream;
+    uint64_t offset; /* of the 4 KiB page in the stream */
+} tnm_snapshot_difference;
+typedef void (*tnm_diff_fn)(void *opaque, const tnm_snapshot_difference *d);
+/* False on an error; *same (may be NULL) says whether nothing differs. */
+bool tnm_snapshot_diff(tnm_snapshot *a, tnm_snapshot *b, tnm_diff_fn fn, void *opaque, bool *same,
+                       tnm_error *err);
+/* Writes s and its parents as one snapshot that needs no other. */
+bool tnm_snapshot_flatten(tnm_snapshot *s, const char *path, tnm_progress_fn fn, void *opaque,
+                          tnm_error *err);
 
 #ifdef __cplusplus
 }
