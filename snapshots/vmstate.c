@@ -3,7 +3,9 @@
 #include "snapshots/vmstate.h"
 
 #include "base/check.h"
+#include "base/error.h"
 #include "base/hash.h"
+#include "snapshots/object.h"
 
 #include <stdio.h>
 
@@ -116,4 +118,115 @@ uint64_t vmstate_hash(const struct vmstate *vm, void *obj, uint64_t seed)
     run_pre_save(vm, obj);
     vmstate_walk(vm, obj, hash_field, &h);
     return h;
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+static void store_int(uint8_t *p, uint32_t size, uint64_t v)
+{
+    uint16_t v16 = (uint16_t)v;
+    uint32_t v32 = (uint32_t)v;
+
+    switch (size) {
+    case 1:
+        *p = (uint8_t)v;
+        break;
+    case 2:
+        memcpy(p, &v16, 2);
+        break;
+    case 4:
+        memcpy(p, &v32, 4);
+        break;
+    default:
+        CHECK(size == 8);
+        memcpy(p, &v, 8);
+        break;
+    }
+}
+
+static void write_field(void *opaque, const char *path, const struct vm_field *f, void *data)
+{
+    struct snap_buf *out = opaque;
+
+    if (f->kind != VMK_INT) {
+        snap_object_bytes(out, path, data, f->count);
+        return;
+    }
+    uint8_t *to = snap_object_ints(out, path, (uint8_t)f->size, f->count);
+    for (uint32_t i = 0; to && i < f->count; i++)
+        st_sized(to + (size_t)i * f->size, load_int((uint8_t *)data + (size_t)i * f->size, f->size),
+                 f->size);
+}
+
+void vmstate_write(const struct vmstate *vm, void *obj, const char *name, struct snap_buf *out)
+{
+    run_pre_save(vm, obj);
+    snap_object_begin(out, name);
+    vmstate_walk(vm, obj, write_field, out);
+    snap_object_end(out);
+}
+
+struct reading {
+    const struct snap_object *object;
+    unsigned next; /* fields mostly come in the order of the tables */
+    bool ok;
+    struct error *err;
+};
+
+static void read_field(void *opaque, const char *path, const struct vm_field *f, void *data)
+{
+    struct reading *r = opaque;
+    const struct snap_field *in = snap_object_find(r->object, path, &r->next);
+
+    if (!in || !r->ok)
+        return;
+    if (in->bytes != (f->kind != VMK_INT) || in->count > f->count) {
+        r->ok = error_set(r->err, ERR_FORMAT,
+                          "the snapshot's field %s.%s is of another kind or larger than it can be "
+                          "here: restore it with the version that made it, or a newer one",
+                          r->object->name, path);
+        return;
+    }
+    if (in->bytes) {
+        memcpy(data, in->data, in->count);
+        return;
+    }
+    for (uint32_t i = 0; i < in->count; i++) {
+        uint64_t v = ld_sized(in->data + (size_t)i * in->size, in->size);
+        if (f->size < 8 && v >> f->size * 8) {
+            r->ok = error_set(r->err, ERR_FORMAT,
+                              "the snapshot's field %s.%s has the value %llu, which does not fit "
+                              "here: restore it with a newer version",
+                              r->object->name, path, (unsigned long long)v);
+            return;
+        }
+        store_int((uint8_t *)data + (size_t)i * f->size, f->size, f->is_bool ? v != 0 : v);
+    }
+}
+
+bool vmstate_read(const struct vmstate *vm, void *obj, const struct snap_object *o,
+                  struct error *err)
+{
+    struct reading r = {.object = o, .ok = true, .err = err};
+    vmstate_walk(vm, obj, read_field, &r);
+    return r.ok;
+}
+
+bool vmstate_loaded(const struct vmstate *vm, void *obj)
+{
+    for (const struct vm_field *f = vm->fields; f->kind != VMK_END; f++) {
+        uint8_t *at = (uint8_t *)obj + f->offset;
+        void *target = NULL;
+        if (f->kind == VMK_STRUCT) {
+            for (uint32_t i = 0; i < f->count; i++) {
+                if (!vmstate_loaded(f->sub, at + (size_t)i * f->size))
+                    return false;
+            }
+        } else if (f->kind == VMK_PTR_STRUCT) {
+            memcpy(&target, at, sizeof(target));
+            if (target && !vmstate_loaded(f->sub, target))
+                return false;
+        }
+    }
+    return !vm->post_load || vm->post_load(obj);
 }
