@@ -1,7 +1,7 @@
 /* The state hash: four independent multiply-and-rotate lanes, so that the multiplier's latency
  * does not bound the speed over gigabytes of RAM, folded by a full avalanche. Words are read as
- * little-endian, so the value is the same on every host. Not stored in files: it may change between
- * versions. */
+ * little-endian, so the value is the same on every host. Snapshot files hold such hashes, and
+ * docs/snapshot-format.md describes the function: it never changes. */
 #include "base/hash.h"
 
 #define K1 0x9e3779b97f4a7c15ull /* 2^64 / golden ratio */
