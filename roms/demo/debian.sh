@@ -3,14 +3,16 @@
 # file with the folder to work in as the current directory.
 #
 # Nothing is installed. Packages are downloaded and unpacked with an apt of their own, whose lists
-# and cache are in that folder, so that i386 packages need no change to the system and no root.
+# and cache are in that folder, so that packages of other architectures need no change to the system
+# and no root. debian_architectures, if set before, says which ones are wanted.
 
 debian_sources=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+read -ra debian_architectures <<< "${debian_architectures:-amd64 i386}"
 mkdir -p apt/state/lists/partial apt/cache/archives/partial packages
 apt_options=(
     -o Dir::State="$PWD/apt/state" -o Dir::Cache="$PWD/apt/cache"
     -o Dir::State::status=/var/lib/dpkg/status
-    -o APT::Architectures::=amd64 -o APT::Architectures::=i386
+    "${debian_architectures[@]/#/-oAPT::Architectures::=}"
     -o APT::Sandbox::User= -o Acquire::Languages=none -o Acquire::Retries=3
 )
 
@@ -32,7 +34,7 @@ get_lists() {
     local arch
     apt-get "${apt_options[@]}" -qq update ||
         echo "$(basename "$0"): going on with the lists there are" >&2
-    for arch in amd64 i386; do
+    for arch in "${debian_architectures[@]}"; do
         [ -n "$(apt-cache "${apt_options[@]}" show "busybox-static:$arch")" ] || return
     done
 }
