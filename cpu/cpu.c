@@ -6,6 +6,7 @@
 #include "cpu/block.h"
 #include "cpu/decode.h"
 #include "cpu/sys.h"
+#include "cpu/xsave.h"
 
 /* Room for about a third of a million decoded instructions; not resident until used. */
 #define BLOCK_ARENA_BYTES (16 * MIB) /* of decoded code, at most, for one CPU ... */
@@ -86,6 +87,9 @@ void cpu_update_mode(struct cpu *cpu)
     }
     if (!(cpu->cr0 & (CR0_EM | CR0_TS)))
         mode |= cpu->cr4 & CR4_OSFXSR ? MODE_FPU | MODE_SSE : MODE_FPU;
+    if (!(cpu->cr0 & CR0_TS) && (cpu->cr4 & CR4_OSXSAVE) &&
+        !(~cpu->xcr0 & (XCR0_SSE | XCR0_AVX)))
+        mode |= MODE_AVX;
     if (UNLIKELY(cpu->dr[7] & 0xff)) /* TF and shadows are the run loop's business */
         mode |= MODE_TRACE;
 
@@ -212,7 +216,6 @@ struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const str
     cpu->env = *env;
     cpu->mmu.has_1g = cpu_has(cpu, F_1GB);
     cpu->mmu.has_pse36 = cpu_has(cpu, F_PSE36);
-    cpu->mmu.nx_ok = cpu_has(cpu, F_NX);
     cpu->mmu.watch_hit = cpu_watch_hit;
     cpu->mmu.opaque = cpu;
     cpu_reset(cpu, false);
@@ -288,9 +291,9 @@ static const struct vm_field mmu_fields[] = {
     VM_SKIP(struct mmu, pkru, COPY_OF_REGS),
     VM_SKIP(struct mmu, phys_mask, WIRING),
     VM_INT(struct mmu, a20_mask),
+    VM_INTS(struct mmu, pdpte, uint64_t),
     VM_SKIP(struct mmu, has_1g, WIRING),
     VM_SKIP(struct mmu, has_pse36, WIRING),
-    VM_SKIP(struct mmu, nx_ok, WIRING),
     VM_SKIP(struct mmu, map, WIRING),
     VM_SKIP(struct mmu, tlb, HOST_CACHE),
     VM_SKIP(struct mmu, spaces, HOST_CACHE),

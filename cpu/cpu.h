@@ -104,7 +104,8 @@ enum exception {
 enum cc_kind {
     CC_FLAGS, CC_ADD, CC_ADC /* carry came in */, CC_SUB, CC_SBB /* borrow came in */, CC_LOGIC,
     CC_INC /* cc_a: CF */, CC_DEC /* cc_a: CF */,
-    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS
+    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS,
+    CC_HOST = CC_KINDS /* only while translated code runs: in tr.host_flags, as LAHF and SETO have them */
 };
 
 /* What blocks of decoded instructions depend on, besides their bytes. */
@@ -121,14 +122,16 @@ enum {
     MODE_TRACE = 1 << 9,    /* hooks or traces before every instruction */
     MODE_FPU = 1 << 10,     /* CR0.EM and TS clear: x87 and MMX need no look at CR0 */
     MODE_SSE = 1 << 11,     /* ... and CR4.OSFXSR set: SSE needs no look at CR0 and CR4 */
+    MODE_AVX = 1 << 12,     /* CR0.TS clear, CR4.OSXSAVE, SSE and AVX in XCR0: VEX needs no look */
 };
 
 /* CPU features: one bit each, in insn.def's rows and in the models. Some stand for generations. */
 enum cpu_feature {
     F_86, F_186, F_286, F_386, F_486, F_PENTIUM, F_CMOV, F_FPU, F_MMX, F_SSE, F_SSE2, F_SSE3,
     F_SSSE3, F_SSE41, F_SSE42, F_POPCNT, F_AES, F_PCLMUL, F_MOVBE, F_BMI1, F_BMI2, F_LZCNT, F_CX8,
-    F_CX16, F_FXSR, F_XSAVE, F_XSAVEOPT, F_XSAVEC, F_FSGSBASE, F_RDRAND, F_RDSEED, F_INVPCID,
-    F_PCID, F_SMEP, F_SMAP, F_UMIP, F_RDTSCP, F_SYSCALL, F_SEP, F_LM, F_NX, F_PSE, F_PSE36, F_PAE,
+    F_CX16, F_FXSR, F_XSAVE, F_XSAVEOPT, F_XSAVEC, F_XSAVES, F_FSGSBASE, F_RDRAND, F_RDSEED,
+    F_INVPCID, F_PCID, F_SMEP, F_SMAP, F_UMIP, F_RDTSCP, F_SYSCALL, F_SEP, F_LM, F_NX, F_PSE,
+    F_PSE36, F_PAE,
     F_PGE, F_TSC, F_MSR, F_APIC, F_X2APIC, F_MTRR, F_PAT, F_CLFLUSH, F_CLFLUSHOPT, F_CLWB, F_MONITOR,
     F_1GB, F_LAHF64, F_VME, F_DE, F_MCE, F_MCA, F_TSCDEADLINE, F_ERMS, F_AVX, F_AVX2, F_FMA,
     F_F16C, F_SHA, F_ADX, F_PKU, F_RDPID, F_GFNI, F_VAES, F_VPCLMUL, F_CPUID, F_3DNOWPREFETCH,
@@ -175,6 +178,7 @@ struct cpu_env {
     /* Acknowledges the highest pending interrupt: its vector, or -1 if there is none after all. */
     int (*intr_ack)(void *);
     uint64_t (*tsc)(void *); /* virtual time in TSC ticks, exact to the running instruction */
+    void (*tsc_moved)(void *); /* the TSC was written: its deadline is due at another time; or NULL */
     /* MSRs that belong to devices (APIC base, x2APIC, TSC deadline). False: #GP. */
     bool (*msr_read)(void *, uint32_t msr, uint64_t *value);
     bool (*msr_write)(void *, uint32_t msr, uint64_t value);
@@ -195,6 +199,7 @@ enum {
     CPU_STOP = 1 << 4, /* return from cpu_run soon: CPU_EXIT_STOP */
     CPU_FLUSH = 1 << 5, /* flush all TLBs before the next block */
     CPU_LEAVE = 1 << 6, /* the interpreter's own: no block leads on to another */
+    CPU_FLUSH_CODE = 1 << 7, /* drop all decoded and translated code before the next block */
 };
 
 enum cpu_exit {

@@ -127,7 +127,8 @@ static void leaf_xsave(const struct cpu *cpu, uint32_t subleaf, uint32_t out[4])
         out[EBX] = xsave_area_size(cpu->xcr0, false);
         out[ECX] = xsave_area_size(all, false);
     } else if (subleaf == 1) {
-        out[EAX] = (cpu_has(cpu, F_XSAVEOPT) ? 1 : 0) | (cpu_has(cpu, F_XSAVEC) ? 2 : 0);
+        out[EAX] = (cpu_has(cpu, F_XSAVEOPT) ? 1 : 0) | (cpu_has(cpu, F_XSAVEC) ? 2 : 0) |
+                   (cpu_has(cpu, F_XSAVES) ? 8 : 0);
         out[EBX] = xsave_area_size(cpu->xcr0, true);
     } else if (subleaf < 63 && (all >> subleaf & 1) &&
                xsave_component(subleaf, &size, &offset, &aligned)) {

@@ -129,6 +129,12 @@ static inline unsigned cpu_stack_size(const struct cpu *cpu) /* of rSP: 2, 4 or 
 {
     return cpu_code64(cpu) ? 8 : cpu->mode & MODE_STACK32 ? 4 : 2;
 }
+/* What a stack access uses of a stack pointer: 2, 4 or 8 bytes of it. */
+static inline uint64_t cpu_sp_mask(const struct cpu *cpu, uint64_t sp)
+{
+    unsigned size = cpu_stack_size(cpu);
+    return size == 8 ? sp : size == 4 ? (uint32_t)sp : (uint16_t)sp;
+}
 /* Near branch to offset target in CS: checks limit or canonical form, sets cpu->rip. */
 bool cpu_branch_near(struct cpu *cpu, uint64_t target, unsigned size);
 

@@ -5,19 +5,13 @@
 
 /* ---- the stack ---------------------------------------------------------------------------------- */
 
-static uint64_t sp_mask(const struct cpu *cpu, uint64_t sp)
-{
-    unsigned size = cpu_stack_size(cpu);
-    return size == 8 ? sp : size == 4 ? (uint32_t)sp : (uint16_t)sp;
-}
-
 /* POP to memory: the address is computed after rSP has moved, and rSP moves only if the store
  * succeeded. */
 bool op_pop_ev(struct cpu *cpu, const struct insn *i)
 {
     uint64_t sp = cpu->r[REG_SP], v;
     unsigned ss = cpu_stack_size(cpu);
-    if (!mem_read(cpu, SEG_SS, sp_mask(cpu, sp), i->size, &v))
+    if (!mem_read(cpu, SEG_SS, cpu_sp_mask(cpu, sp), i->size, &v))
         return false;
     reg_set(cpu, REG_SP, sp + i->size, ss);
     if (!insn_is_mem(i)) {
@@ -35,10 +29,10 @@ bool op_pusha(struct cpu *cpu, const struct insn *i)
 {
     uint64_t sp = cpu->r[REG_SP];
     for (unsigned n = 0; n < 8; n++)
-        if (!mem_probe_write(cpu, SEG_SS, sp_mask(cpu, sp - (n + 1u) * i->size), i->size))
+        if (!mem_probe_write(cpu, SEG_SS, cpu_sp_mask(cpu, sp - (n + 1u) * i->size), i->size))
             return false;
     for (unsigned n = 0; n < 8; n++)
-        if (!mem_write(cpu, SEG_SS, sp_mask(cpu, sp - (n + 1u) * i->size), i->size,
+        if (!mem_write(cpu, SEG_SS, cpu_sp_mask(cpu, sp - (n + 1u) * i->size), i->size,
                        n == REG_SP ? sp : cpu->r[n]))
             return false;
     reg_set(cpu, REG_SP, sp - 8u * i->size, cpu_stack_size(cpu));
@@ -49,7 +43,7 @@ bool op_popa(struct cpu *cpu, const struct insn *i)
 {
     uint64_t sp = cpu->r[REG_SP], v[8];
     for (unsigned n = 0; n < 8; n++)
-        if (!mem_read(cpu, SEG_SS, sp_mask(cpu, sp + n * i->size), i->size, &v[7 - n]))
+        if (!mem_read(cpu, SEG_SS, cpu_sp_mask(cpu, sp + n * i->size), i->size, &v[7 - n]))
             return false;
     for (unsigned n = 0; n < 8; n++)
         if (n != REG_SP)
@@ -66,23 +60,23 @@ bool op_enter(struct cpu *cpu, const struct insn *i)
     uint64_t sp = cpu->r[REG_SP], bp = cpu->r[REG_BP], frame, v;
 
     sp -= size;
-    if (!mem_write(cpu, SEG_SS, sp_mask(cpu, sp), size, bp))
+    if (!mem_write(cpu, SEG_SS, cpu_sp_mask(cpu, sp), size, bp))
         return false;
     frame = sp;
     if (level > 0) {
         for (unsigned n = 1; n < level; n++) {
             bp -= size;
             sp -= size;
-            if (!mem_read(cpu, SEG_SS, sp_mask(cpu, bp), size, &v) ||
-                !mem_write(cpu, SEG_SS, sp_mask(cpu, sp), size, v))
+            if (!mem_read(cpu, SEG_SS, cpu_sp_mask(cpu, bp), size, &v) ||
+                !mem_write(cpu, SEG_SS, cpu_sp_mask(cpu, sp), size, v))
                 return false;
         }
         sp -= size;
-        if (!mem_write(cpu, SEG_SS, sp_mask(cpu, sp), size, frame))
+        if (!mem_write(cpu, SEG_SS, cpu_sp_mask(cpu, sp), size, frame))
             return false;
     }
     sp -= (uint16_t)i->imm;
-    if (!mem_probe_write(cpu, SEG_SS, sp_mask(cpu, sp), size))
+    if (!mem_probe_write(cpu, SEG_SS, cpu_sp_mask(cpu, sp), size))
         return false;
     reg_set(cpu, REG_SP, sp, ss);
     reg_set(cpu, REG_BP, frame, size);

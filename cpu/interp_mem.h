@@ -55,13 +55,6 @@ static inline bool interp_bad_target(const struct cpu *cpu, uint64_t target)
     return target > cpu->seg[SEG_CS].limit;
 }
 
-/* Stack pointers of 2, 4 or 8 bytes. */
-static inline uint64_t interp_sp_mask(const struct cpu *cpu, uint64_t sp)
-{
-    unsigned size = cpu_stack_size(cpu);
-    return size == 8 ? sp : size == 4 ? (uint32_t)sp : (uint16_t)sp;
-}
-
 static inline void interp_set_sp(struct cpu *cpu, uint64_t sp)
 {
     reg_set(cpu, REG_SP, sp, cpu_stack_size(cpu));

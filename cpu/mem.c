@@ -41,6 +41,56 @@ static inline bool linear_write(struct cpu *cpu, unsigned seg, uint64_t lin, uns
     return cpu_raise_mmu(cpu, seg);
 }
 
+/* What goes past the end of 4 GiB outside 64-bit code goes on at 0. The MMU sees to that outside long
+ * mode; in compatibility mode it cannot know. */
+static inline bool wraps(uint64_t lin, unsigned size, bool wide)
+{
+    return UNLIKELY((lin + size - 1) >> 32) && !wide;
+}
+
+static bool probe(struct cpu *cpu, unsigned seg, uint64_t lin, unsigned size, unsigned index,
+                  bool write, bool wide)
+{
+    bool (*fn)(struct mmu *, uint64_t, unsigned, enum mmu_index) =
+        write ? mmu_probe_write : mmu_probe_read;
+    unsigned first = size;
+
+    if (wraps(lin, size, wide))
+        first = (unsigned)(BIT64(32) - lin);
+    if (fn(&cpu->mmu, lin, first, index) &&
+        (first == size || fn(&cpu->mmu, 0, size - first, index)))
+        return true;
+    return cpu_raise_mmu(cpu, seg);
+}
+
+static bool wrapped_read(struct cpu *cpu, unsigned seg, uint64_t lin, unsigned size,
+                         unsigned index, uint64_t *v)
+{
+    unsigned first = (unsigned)(BIT64(32) - lin);
+    uint64_t low, high;
+
+    if (!probe(cpu, seg, lin, size, index, false, false))
+        return false;
+    if (!mmu_read(&cpu->mmu, lin, first, index, &low) ||
+        !mmu_read(&cpu->mmu, 0, size - first, index, &high))
+        return cpu_raise_mmu(cpu, seg);
+    *v = low | high << first * 8;
+    return true;
+}
+
+static bool wrapped_write(struct cpu *cpu, unsigned seg, uint64_t lin, unsigned size,
+                          unsigned index, uint64_t v)
+{
+    unsigned first = (unsigned)(BIT64(32) - lin);
+
+    if (!probe(cpu, seg, lin, size, index, true, false))
+        return false;
+    if (!mmu_write(&cpu->mmu, lin, v, first, index) ||
+        !mmu_write(&cpu->mmu, 0, v >> first * 8, size - first, index))
+        return cpu_raise_mmu(cpu, seg);
+    return true;
+}
+
 bool lin_read(struct cpu *cpu, uint64_t lin, unsigned size, unsigned index, uint64_t *v)
 {
     return linear_read(cpu, SEG_NONE, lin, size, index, v);
@@ -118,6 +168,8 @@ bool mem_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, uint64_
 
     if (!mem_linear(cpu, seg, ea, size, false, &lin) || !alignment_ok(cpu, lin, size))
         return false;
+    if (wraps(lin, size, cpu_code64(cpu)))
+        return wrapped_read(cpu, seg, lin, size, cpu->mmu_index, v);
     return linear_read(cpu, seg, lin, size, cpu->mmu_index, v);
 }
 
@@ -127,6 +179,8 @@ bool mem_write(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, uint64
 
     if (!mem_linear(cpu, seg, ea, size, true, &lin) || !alignment_ok(cpu, lin, size))
         return false;
+    if (wraps(lin, size, cpu_code64(cpu)))
+        return wrapped_write(cpu, seg, lin, size, cpu->mmu_index, v);
     return linear_write(cpu, seg, lin, size, cpu->mmu_index, v);
 }
 
@@ -138,7 +192,7 @@ bool mem_probe_write(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size)
         return false;
     if (LIKELY(((lin + size - 1) & PAGE_MASK) == tlb_slot(&cpu->mmu, cpu->mmu_index, lin)->write))
         return true;
-    return mmu_probe_write(&cpu->mmu, lin, size, cpu->mmu_index) || cpu_raise_mmu(cpu, seg);
+    return probe(cpu, seg, lin, size, cpu->mmu_index, true, cpu_code64(cpu));
 }
 
 bool mem_probe_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size)
@@ -149,7 +203,7 @@ bool mem_probe_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size)
         return false;
     if (LIKELY(((lin + size - 1) & PAGE_MASK) == tlb_slot(&cpu->mmu, cpu->mmu_index, lin)->read))
         return true;
-    return mmu_probe_read(&cpu->mmu, lin, size, cpu->mmu_index) || cpu_raise_mmu(cpu, seg);
+    return probe(cpu, seg, lin, size, cpu->mmu_index, false, cpu_code64(cpu));
 }
 
 /* Moves len bytes, which have been probed, page by page: by a host pointer where there is one, in
@@ -184,7 +238,7 @@ static bool move_bytes(struct cpu *cpu, unsigned seg, uint64_t lin, uint8_t *buf
         buf += n;
         lin += n;
         len -= n;
-        if (!cpu_long(cpu))
+        if (!cpu_code64(cpu))
             lin = (uint32_t)lin;
     }
     return true;
@@ -197,8 +251,8 @@ bool mem_read_bytes(struct cpu *cpu, unsigned seg, uint64_t ea, void *buf, unsig
     if (!mem_linear(cpu, seg, ea, len, false, &lin))
         return false;
     if (((lin ^ (lin + len - 1)) & PAGE_MASK) &&
-        !mmu_probe_read(&cpu->mmu, lin, len, cpu->mmu_index))
-        return cpu_raise_mmu(cpu, seg);
+        !probe(cpu, seg, lin, len, cpu->mmu_index, false, cpu_code64(cpu)))
+        return false;
     return move_bytes(cpu, seg, lin, buf, len, false);
 }
 
@@ -209,8 +263,8 @@ bool mem_write_bytes(struct cpu *cpu, unsigned seg, uint64_t ea, const void *buf
     if (!mem_linear(cpu, seg, ea, len, true, &lin))
         return false;
     if (((lin ^ (lin + len - 1)) & PAGE_MASK) &&
-        !mmu_probe_write(&cpu->mmu, lin, len, cpu->mmu_index))
-        return cpu_raise_mmu(cpu, seg);
+        !probe(cpu, seg, lin, len, cpu->mmu_index, true, cpu_code64(cpu)))
+        return false;
     return move_bytes(cpu, seg, lin, (uint8_t *)buf, len, true);
 }
 
@@ -328,13 +382,17 @@ bool stack_push_n(struct cpu *cpu, struct stack *s, unsigned size, const uint64_
             s->sp = sp;
             return true;
         }
-        if (!mmu_probe_write(&cpu->mmu, lin, bytes, s->index))
-            return cpu_raise_mmu(cpu, SEG_SS);
+        if (!probe(cpu, SEG_SS, lin, bytes, s->index, true, s->flat64))
+            return false;
     }
     for (k = 0; k < n; k++) {
         sp = (s->sp - size) & s->mask;
-        if (!stack_in_segment(cpu, s, sp, size, true) ||
-            !linear_write(cpu, SEG_SS, stack_linear(cpu, s, sp), size, s->index, vals[k]))
+        uint64_t lin = stack_linear(cpu, s, sp);
+        if (!stack_in_segment(cpu, s, sp, size, true))
+            return false;
+        if (!(wraps(lin, size, s->flat64)
+                  ? wrapped_write(cpu, SEG_SS, lin, size, s->index, vals[k])
+                  : linear_write(cpu, SEG_SS, lin, size, s->index, vals[k])))
             return false;
         s->sp = sp;
     }
@@ -364,8 +422,12 @@ bool stack_pop_n(struct cpu *cpu, struct stack *s, unsigned size, uint64_t *vals
     }
     for (k = 0; k < n; k++) {
         sp = s->sp & s->mask;
-        if (!stack_in_segment(cpu, s, sp, size, false) ||
-            !linear_read(cpu, SEG_SS, stack_linear(cpu, s, sp), size, s->index, &vals[k]))
+        uint64_t lin = stack_linear(cpu, s, sp);
+        if (!stack_in_segment(cpu, s, sp, size, false))
+            return false;
+        if (!(wraps(lin, size, s->flat64)
+                  ? wrapped_read(cpu, SEG_SS, lin, size, s->index, &vals[k])
+                  : linear_read(cpu, SEG_SS, lin, size, s->index, &vals[k])))
             return false;
         s->sp = (sp + size) & s->mask;
     }

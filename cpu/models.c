@@ -33,8 +33,8 @@
     (SET_X86_64_V2(X) | X(F_AVX) | X(F_AVX2) | X(F_BMI1) | X(F_BMI2) | X(F_F16C) | X(F_FMA) |      \
      X(F_LZCNT) | X(F_MOVBE) | X(F_XSAVE) | X(F_XSAVEOPT))
 #define SET_MAX(X)                                                                                 \
-    (SET_X86_64_V3(X) | X(F_AES) | X(F_PCLMUL) | X(F_XSAVEC) | X(F_FSGSBASE) | X(F_RDRAND) |       \
-     X(F_RDSEED) | X(F_INVPCID) | X(F_PCID) | X(F_SMEP) | X(F_SMAP) | X(F_UMIP) | X(F_RDPID) |     \
+    (SET_X86_64_V3(X) | X(F_AES) | X(F_PCLMUL) | X(F_XSAVEC) | X(F_XSAVES) | X(F_FSGSBASE) |        \
+     X(F_RDRAND) | X(F_RDSEED) | X(F_INVPCID) | X(F_PCID) | X(F_SMEP) | X(F_SMAP) | X(F_UMIP) | X(F_RDPID) |     \
      X(F_1GB) | X(F_ADX) | X(F_MONITOR) | X(F_CLFLUSHOPT) | X(F_CLWB) | X(F_FSRM) |                \
      X(F_SHA) | X(F_GFNI) | X(F_VAES) | X(F_VPCLMUL) | X(F_PKU))
 

@@ -14,7 +14,7 @@ enum {
     MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9, MSR_MTRR_PHYS0 = 0x200,
     MSR_MTRR_PHYS_END = 0x210, MSR_MTRR_FIX64K = 0x250, MSR_MTRR_FIX16K = 0x258,
     MSR_MTRR_FIX4K = 0x268, MSR_PAT = 0x277, MSR_MTRR_DEF = 0x2ff, MSR_TSC_DEADLINE = 0x6e0,
-    MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x900,
+    MSR_X2APIC = 0x800, MSR_X2APIC_END = 0x900, MSR_XSS = 0xda0,
 };
 #define MSR_EFER           0xc0000080u
 #define MSR_STAR           0xc0000081u
@@ -43,6 +43,15 @@ enum {
 uint64_t cpu_tsc(const struct cpu *cpu)
 {
     return cpu->env.tsc(cpu->env.opaque) + cpu->tsc_offset;
+}
+
+/* Makes the counter `delta` later. */
+static void move_tsc(struct cpu *cpu, uint64_t delta)
+{
+    cpu->tsc_offset += delta;
+    cpu->tsc_adjust += delta;
+    if (cpu->env.tsc_moved)
+        cpu->env.tsc_moved(cpu->env.opaque);
 }
 
 void cpu_reset_msrs(struct cpu *cpu)
@@ -234,6 +243,8 @@ bool cpu_read_msr(struct cpu *cpu, uint32_t msr, uint64_t *v)
     case MSR_PAT:
         *v = cpu->pat;
         return cpu_has(cpu, F_PAT);
+    case MSR_XSS: /* no component of its own: cpu/xsave.c */
+        return cpu_has(cpu, F_XSAVES);
     default:
         return mtrr_read(cpu, msr, v);
     }
@@ -309,20 +320,15 @@ bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v)
     case MSR_P5_MC_ADDR:
     case MSR_P5_MC_TYPE:
         return cpu_has(cpu, F_MCE);
-    case MSR_TSC: {
-        uint64_t delta = v - cpu_tsc(cpu);
-
+    case MSR_TSC:
         if (!cpu_has(cpu, F_TSC))
             return false;
-        cpu->tsc_offset += delta;
-        cpu->tsc_adjust += delta;
+        move_tsc(cpu, v - cpu_tsc(cpu));
         return true;
-    }
     case MSR_TSC_ADJUST:
         if (!cpu_has(cpu, F_INVTSC))
             return false;
-        cpu->tsc_offset += v - cpu->tsc_adjust;
-        cpu->tsc_adjust = v;
+        move_tsc(cpu, v - cpu->tsc_adjust);
         return true;
     case MSR_SPEC_CTRL:
         if (!cpu_has(cpu, F_LM) || (v & ~SPEC_CTRL_BITS))
@@ -372,6 +378,8 @@ bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v)
             return false;
         cpu->pat = v;
         return true;
+    case MSR_XSS:
+        return cpu_has(cpu, F_XSAVES) && !v;
     default:
         return mtrr_write(cpu, msr, v);
     }

@@ -165,6 +165,9 @@ bool cpu_read_msr(struct cpu *cpu, uint32_t msr, uint64_t *v);
 bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v);
 void cpu_reset_msrs(struct cpu *cpu);
 uint64_t cpu_tsc(const struct cpu *cpu);
+/* For a CR3 that is about to be loaded: under PAE paging its page-directory-pointer entries, too; #GP(0)
+ * if one of them is bad. */
+bool cpu_load_pdptes(struct cpu *cpu, uint64_t cr3);
 uint64_t cpu_cr4_allowed(const struct cpu *cpu);
 
 struct cpu_model {

@@ -586,6 +586,7 @@ bool op_xsetbv(struct cpu *cpu, const struct insn *i)
     if (cpu->cpl || (uint32_t)cpu->r[REG_CX] || !xsave_xcr0_valid(cpu, v))
         return cpu_gp0(cpu);
     cpu->xcr0 = v;
+    cpu_update_mode(cpu);
     return true;
 }
 

@@ -9,25 +9,16 @@ void cpu_cr_changed(struct cpu *cpu)
     cpu_update_mode(cpu);
 }
 
-/* PAE paging outside long mode loads four page-directory-pointer entries with CR3; reserved bits in
- * a present one fault there and then (SDM vol. 3, 4.4.1). */
-static bool pdptes_ok(struct cpu *cpu, uint64_t cr3)
-{
-    uint64_t reserved = ~cpu->mmu.phys_mask | 0x1e6;
-    unsigned k;
-
-    for (k = 0; k < 4; k++) {
-        uint64_t e = physmap_read(cpu->env.mem, ((cr3 & 0xffffffe0) + k * 8) & cpu->mmu.a20_mask,
-                                  8);
-        if ((e & 1) && (e & reserved))
-            return cpu_gp0(cpu);
-    }
-    return true;
-}
-
+/* PAE paging outside long mode. */
 static bool uses_pdptes(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
     return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LME);
+}
+
+bool cpu_load_pdptes(struct cpu *cpu, uint64_t cr3)
+{
+    return !uses_pdptes(cpu->cr0, cpu->cr4, cpu->efer) || mmu_load_pdptes(&cpu->mmu, cr3) ||
+           cpu_gp0(cpu);
 }
 
 bool cpu_set_cr0(struct cpu *cpu, uint64_t v)
@@ -49,7 +40,9 @@ bool cpu_set_cr0(struct cpu *cpu, uint64_t v)
     if (changed & CR0_PG) {
         if (v & CR0_PG) {
             if (efer & EFER_LME) {
-                if (!(cpu->cr4 & CR4_PAE) || (cpu->seg[SEG_CS].ar & AR_L))
+                /* vol. 3, 9.8.5: TR must not hold a 16-bit TSS */
+                if (!(cpu->cr4 & CR4_PAE) || (cpu->seg[SEG_CS].ar & AR_L) ||
+                    (cpu->seg[SEG_TSS].ar & AR_TYPE) < SYS_TSS32)
                     return cpu_gp0(cpu);
                 efer |= EFER_LMA;
             }
@@ -60,8 +53,8 @@ bool cpu_set_cr0(struct cpu *cpu, uint64_t v)
         }
     }
     if ((changed & (CR0_PG | CR0_CD | CR0_NW)) && uses_pdptes(v, cpu->cr4, efer) &&
-        !pdptes_ok(cpu, cpu->cr3))
-        return false;
+        !mmu_load_pdptes(&cpu->mmu, cpu->cr3))
+        return cpu_gp0(cpu);
     if (changed & (CR0_PE | CR0_PG))
         LOG(cpu->env.log, LOG_CPU, "cpu%u: cr0 %llx", cpu->index, (unsigned long long)v);
     cpu->cr0 = v;
@@ -85,7 +78,7 @@ bool cpu_set_cr3(struct cpu *cpu, uint64_t v)
         }
         if (v & ~cpu->mmu.phys_mask)
             return cpu_gp0(cpu);
-    } else if (uses_pdptes(cpu->cr0, cpu->cr4, cpu->efer) && !pdptes_ok(cpu, v)) {
+    } else if (!cpu_load_pdptes(cpu, v)) {
         return false;
     }
     cpu->cr3 = v;
@@ -100,23 +93,12 @@ uint64_t cpu_cr4_allowed(const struct cpu *cpu)
         uint64_t bit;
         enum cpu_feature feature;
     } bits[] = {
-        {CR4_VME | CR4_PVI, F_VME},
-        {CR4_TSD, F_TSC},
-        {CR4_DE, F_DE},
-        {CR4_PSE, F_PSE},
-        {CR4_PAE, F_PAE},
-        {CR4_MCE, F_MCE},
-        {CR4_PGE, F_PGE},
-        {CR4_PCE, F_MMX},
-        {CR4_OSFXSR, F_FXSR},
-        {CR4_OSXMMEXCPT, F_SSE},
-        {CR4_UMIP, F_UMIP},
-        {CR4_FSGSBASE, F_FSGSBASE},
-        {CR4_PCIDE, F_PCID},
-        {CR4_OSXSAVE, F_XSAVE},
-        {CR4_SMEP, F_SMEP},
-        {CR4_SMAP, F_SMAP},
-        {CR4_PKE, F_PKU},
+        {CR4_VME | CR4_PVI, F_VME}, {CR4_TSD, F_TSC},       {CR4_DE, F_DE},
+        {CR4_PSE, F_PSE},           {CR4_PAE, F_PAE},       {CR4_MCE, F_MCE},
+        {CR4_PGE, F_PGE},           {CR4_PCE, F_MMX},       {CR4_OSFXSR, F_FXSR},
+        {CR4_OSXMMEXCPT, F_SSE},    {CR4_UMIP, F_UMIP},     {CR4_FSGSBASE, F_FSGSBASE},
+        {CR4_PCIDE, F_PCID},        {CR4_OSXSAVE, F_XSAVE}, {CR4_SMEP, F_SMEP},
+        {CR4_SMAP, F_SMAP},         {CR4_PKE, F_PKU},
     };
     uint64_t allowed = 0;
     unsigned k;
@@ -139,8 +121,8 @@ bool cpu_set_cr4(struct cpu *cpu, uint64_t v)
     if ((changed & v & CR4_PCIDE) && (!cpu_long(cpu) || (cpu->cr3 & 0xfff)))
         return cpu_gp0(cpu);
     if ((changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)) &&
-        uses_pdptes(cpu->cr0, v, cpu->efer) && !pdptes_ok(cpu, cpu->cr3))
-        return false;
+        uses_pdptes(cpu->cr0, v, cpu->efer) && !mmu_load_pdptes(&cpu->mmu, cpu->cr3))
+        return cpu_gp0(cpu);
     cpu->cr4 = v;
     cpu_cr_changed(cpu);
     if (changed & CR4_DE)

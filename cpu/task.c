@@ -22,8 +22,7 @@ bool task_inner_stack(struct cpu *cpu, unsigned cpl, uint32_t ext, uint16_t *ss,
 
     if (at + size + 1 > tss->limit || (tss->ar & AR_UNUSABLE))
         return desc_fault(cpu, EXC_TS, tss->sel, ext);
-    if (!sys_read(cpu, tss->base + at, size, sp) ||
-        !sys_read(cpu, tss->base + at + size, 2, &sel))
+    if (!sys_read(cpu, tss->base + at, size, sp) || !sys_read(cpu, tss->base + at + size, 2, &sel))
         return false;
     *ss = (uint16_t)sel;
     return true;
@@ -218,7 +217,7 @@ static bool load_segments(struct cpu *cpu, const struct task_state *t)
 static bool enter_task(struct cpu *cpu, uint16_t sel, struct descriptor *d,
                        const struct task_state *t, bool has_error, uint32_t error)
 {
-    bool wide = tss_is_32(d->ar), ok;
+    bool wide = tss_is_32(d->ar), ok, pdptes_ok = true;
     uint64_t flags = t->eflags;
     unsigned k;
 
@@ -226,6 +225,7 @@ static bool enter_task(struct cpu *cpu, uint16_t sel, struct descriptor *d,
     cpu->cr0 |= CR0_TS;
     if (wide && (cpu->cr0 & CR0_PG) && t->cr3 != cpu->cr3) {
         cpu->cr3 = t->cr3;
+        pdptes_ok = cpu_load_pdptes(cpu, cpu->cr3);
         mmu_load_cr3(&cpu->mmu, cpu->cr3, false);
     }
     cpu->rip = t->eip;
@@ -237,6 +237,8 @@ static bool enter_task(struct cpu *cpu, uint16_t sel, struct descriptor *d,
     ok = load_segments(cpu, t);
     cpu_dr_changed(cpu);
     cpu_update_mode(cpu);
+    if (!pdptes_ok)
+        return cpu_gp0(cpu);
     if (!ok)
         return false;
     if (t->trap)

@@ -1,5 +1,5 @@
-/* FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XSAVEC, XRSTOR: x87, SSE and AVX state to memory and back (SDM
- * vol. 1, 10.5 and chapter 13).
+/* FXSAVE, FXRSTOR, XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS: x87, SSE and AVX state to memory and
+ * back (SDM vol. 1, 10.5 and chapter 13).
  *
  *        0  FCW FSW FTW FOP FIP FDP      x87   | MXCSR and its mask at 24
  *       32  ST(0) to ST(7), 16 bytes each x87  |
@@ -10,7 +10,8 @@
  *
  * Components from 2 up stand in one table. An image is checked as a whole before any register
  * changes, and stores are probed as a whole before any byte is written. XSAVEOPT does not track
- * modifications: it leaves out only what is in its initial state, as the manual permits.
+ * modifications: it leaves out only what is in its initial state, as the manual permits. There are no
+ * supervisor components: IA32_XSS holds nothing but 0, and XSAVES is XSAVEC for the kernel.
  */
 #include "cpu/xsave.h"
 
@@ -420,14 +421,12 @@ bool op_xsaveopt(struct cpu *cpu, const struct insn *i)
     return xsave_standard(cpu, i, true);
 }
 
-bool op_xsavec(struct cpu *cpu, const struct insn *i)
+static bool xsave_compacted(struct cpu *cpu, const struct insn *i)
 {
     uint64_t rfbm, in_use, ea = insn_ea(cpu, i);
     uint8_t header[16];
     unsigned size;
 
-    if (!xsave_allowed(cpu))
-        return false;
     rfbm = requested(cpu);
     size = xsave_area_size(rfbm, true);
     if (!area_aligned(cpu, i, size, 64, true) || !mem_probe_write(cpu, i->seg, ea, size))
@@ -441,6 +440,18 @@ bool op_xsavec(struct cpu *cpu, const struct insn *i)
     st64(header, in_use);
     st64(header + 8, rfbm | XCOMP_COMPACT);
     return mem_write_bytes(cpu, i->seg, ea + XS_HEADER, header, sizeof(header));
+}
+
+bool op_xsavec(struct cpu *cpu, const struct insn *i)
+{
+    return xsave_allowed(cpu) && xsave_compacted(cpu, i);
+}
+
+bool op_xsaves(struct cpu *cpu, const struct insn *i)
+{
+    if (!xsave_allowed(cpu))
+        return false;
+    return cpu->cpl ? cpu_gp0(cpu) : xsave_compacted(cpu, i);
 }
 
 /* ---- XRSTOR ---------------------------------------------------------------------------------- */
@@ -460,11 +471,11 @@ static bool header_valid(const struct cpu *cpu, const uint8_t *header)
     if (!(compact & XCOMP_COMPACT))
         return true;
     compact &= ~XCOMP_COMPACT;
-    return feature_has(&cpu->features, F_XSAVEC) && !(compact & ~cpu->xcr0) &&
-           !(present & ~compact);
+    return (feature_has(&cpu->features, F_XSAVEC) || feature_has(&cpu->features, F_XSAVES)) &&
+           !(compact & ~cpu->xcr0) && !(present & ~compact);
 }
 
-bool op_xrstor(struct cpu *cpu, const struct insn *i)
+static bool xrstor(struct cpu *cpu, const struct insn *i, bool compact_only)
 {
     uint64_t rfbm, present, compact, ea = insn_ea(cpu, i);
     uint8_t area[XS_MAX], *header = area + XS_HEADER;
@@ -472,8 +483,6 @@ bool op_xrstor(struct cpu *cpu, const struct insn *i)
     bool sets_mxcsr;
     unsigned size;
 
-    if (!xsave_allowed(cpu))
-        return false;
     rfbm = requested(cpu);
     if (!area_aligned(cpu, i, XS_EXTENDED, 64, false) ||
         !mem_read_bytes(cpu, i->seg, ea, area, XS_EXTENDED))
@@ -482,6 +491,8 @@ bool op_xrstor(struct cpu *cpu, const struct insn *i)
         return cpu_gp0(cpu);
     present = ld64(header);
     compact = ld64(header + 8);
+    if (compact_only && !compact)
+        return cpu_gp0(cpu);
     size = xsave_area_size(compact ? compact : rfbm & present, compact);
     if (size > XS_EXTENDED &&
         !mem_read_bytes(cpu, i->seg, ea + XS_EXTENDED, area + XS_EXTENDED, size - XS_EXTENDED))
@@ -511,6 +522,18 @@ bool op_xrstor(struct cpu *cpu, const struct insn *i)
             c->init(cpu);
     }
     return true;
+}
+
+bool op_xrstor(struct cpu *cpu, const struct insn *i)
+{
+    return xsave_allowed(cpu) && xrstor(cpu, i, false);
+}
+
+bool op_xrstors(struct cpu *cpu, const struct insn *i)
+{
+    if (!xsave_allowed(cpu))
+        return false;
+    return cpu->cpl ? cpu_gp0(cpu) : xrstor(cpu, i, true);
 }
 
 /* ---- protection keys ------------------------------------------------------------------------- */

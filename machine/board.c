@@ -112,7 +112,11 @@ static int cpu_pic_ack(void *opaque)
 static uint64_t cpu_tsc_to_ns(void *opaque, uint64_t tsc)
 {
     struct vcpu_ref *r = opaque;
-    return tsc - r->m->cpu[r->index]->tsc_offset;
+    uint64_t now = clock_now(&r->m->clock), current = now + r->m->cpu[r->index]->tsc_offset;
+
+    /* Not simply the difference: what has been, on a counter that was set forward, may lie before
+     * power-on. */
+    return tsc <= current ? now : now + MIN(tsc - current, BIT64(62));
 }
 
 static void intr_pin(void *opaque, int n, int level) /* CPUs without a local APIC */

@@ -48,6 +48,12 @@ static uint64_t env_tsc(void *opaque)
     return clock_now(&ref(opaque)->m->clock); /* 1 GHz: the invariant TSC of every model */
 }
 
+static void env_tsc_moved(void *opaque)
+{
+    if (machine_cpu_has_apic(ref(opaque)->m))
+        lapic_tsc_changed(own_apic(opaque));
+}
+
 static bool env_msr_read(void *opaque, uint32_t msr, uint64_t *value)
 {
     struct lapic *l = own_apic(opaque);
@@ -122,6 +128,7 @@ void machine_cpu_env(struct tnm_machine *m, unsigned index, struct cpu_env *env)
         .port_out = env_port_out,
         .intr_ack = env_intr_ack,
         .tsc = env_tsc,
+        .tsc_moved = env_tsc_moved,
         .msr_read = env_msr_read,
         .msr_write = env_msr_write,
         .cr8_get = env_cr8_get,

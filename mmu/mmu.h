@@ -72,7 +72,8 @@ struct mmu {
     uint32_t pkru;
     uint64_t phys_mask;    /* MAXPHYADDR bits; bits above are reserved in entries */
     uint64_t a20_mask;     /* ~0 or ~(1<<20) */
-    bool has_1g, has_pse36, nx_ok;
+    bool has_1g, has_pse36;
+    uint64_t pdpte[4];     /* PAE paging: the page-directory-pointer registers */
 
     struct physmap *map;
     struct tlb *tlb;      /* of the current address space: use tlb->e[index] */
@@ -100,6 +101,10 @@ void mmu_fini(struct mmu *u);
 void mmu_set_regs(struct mmu *u, uint64_t cr0, uint64_t cr4, uint64_t efer);
 /* MOV to CR3 (noflush: bit 63 was set with CR4.PCIDE) and task switches. */
 void mmu_load_cr3(struct mmu *u, uint64_t cr3, bool noflush);
+/* PAE paging keeps its four page-directory-pointer entries in registers, read when MOV to CR3, CR0 or
+ * CR4 or a task switch says so (SDM vol. 3, 4.4.1), and never again. False: a present one has
+ * reserved bits set; nothing changed. */
+bool mmu_load_pdptes(struct mmu *u, uint64_t cr3);
 void mmu_set_a20(struct mmu *u, bool on);
 void mmu_set_pkru(struct mmu *u, uint32_t pkru);
 /* Flushes of INVLPG, of INVPCID types 0 to 3, and of everything. */

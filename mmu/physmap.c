@@ -474,11 +474,6 @@ void physmap_code_set_lines(struct physmap *m, uint64_t ra, uint32_t mask)
         physmap_flag_set(m, ra & PAGE_MASK, PAGE_SIZE, PF_CODE);
 }
 
-void physmap_code_clear_page(struct physmap *m, uint64_t ra)
-{
-    physmap_code_set_lines(m, ra, 0);
-}
-
 void physmap_track(struct physmap *m, uint64_t ra, uint64_t size)
 {
     for (uint64_t p = ra >> PAGE_SHIFT; p < (ra + size + PAGE_SIZE - 1) >> PAGE_SHIFT; p++)

@@ -106,7 +106,6 @@ void physmap_written(struct physmap *m, uint64_t ra, unsigned size);
 
 /* Lines of code: 32 lines of 128 bytes a page. Adding the first sets PF_CODE. */
 void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size);
-void physmap_code_clear_page(struct physmap *m, uint64_t ra);
 /* Replaces the lines of ra's page by exactly those of mask (bit n: bytes 128n to 128n+127), after
  * blocks have been dropped: a line that keeps its bit costs every later write a search. */
 void physmap_code_set_lines(struct physmap *m, uint64_t ra, uint32_t mask);

@@ -143,7 +143,7 @@ bool mmu_init(struct mmu *u, struct physmap *map)
     u->map = map;
     u->phys_mask = BIT64(PHYS_ADDR_BITS) - 1;
     u->a20_mask = UINT64_MAX;
-    u->has_1g = u->has_pse36 = u->nx_ok = true;
+    u->has_1g = u->has_pse36 = true;
     u->spaces = hostmem_alloc(MMU_SPACES * sizeof(struct tlb));
     if (!u->spaces)
         return false;

@@ -2,9 +2,8 @@
  * 4-level. A walk reads the structures through the store, checks reserved bits and rights, and only
  * when the access is allowed writes accessed and dirty bits back.
  *
- * Known differences from real CPUs: PAE page-directory-pointer entries are read at each walk, not
- * at MOV to CR3 (their reserved bits fault here; MOV to CR3 makes its own check). A faulting access
- * sets no accessed bits at all, where a CPU may have set those of upper levels.
+ * Known difference from real CPUs: a faulting access sets no accessed bits at all, where a CPU may have
+ * set those of upper levels.
  */
 #include "mmu/walk.h"
 
@@ -187,19 +186,28 @@ static bool walk_levels(struct mmu *u, uint64_t lin, enum mmu_access acc, enum m
     }
 }
 
+bool mmu_load_pdptes(struct mmu *u, uint64_t cr3)
+{
+    /* Bits 2:1, 8:5 and all above the physical address: SDM vol. 3, table 4-8. */
+    uint64_t reserved = ~u->phys_mask | 0x1e6, e[4];
+
+    for (unsigned k = 0; k < 4; k++) {
+        e[k] = physmap_read(u->map, ((cr3 & 0xffffffe0) + k * 8) & u->a20_mask, 8);
+        if ((e[k] & PTE_P) && (e[k] & reserved))
+            return false;
+    }
+    memcpy(u->pdpte, e, sizeof(e));
+    return true;
+}
+
 static bool walk_pae(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,
                      struct mmu_xlat *x)
 {
-    struct path p = {.size = 8};
-    uint64_t e = entry_read(u, &p, (u->cr3 & 0xffffffe0) + (lin >> 30 & 3) * 8);
-    uint64_t high = ~u->phys_mask;
+    uint64_t e = u->pdpte[lin >> 30 & 3];
 
     if (!(e & PTE_P))
         return fault(u, lin, acc, index, 0);
-    /* Bits 2:1, 8:5 and all above the physical address are reserved: SDM vol. 3, table 4-8. */
-    if (e & (high | 0x1e6))
-        return fault(u, lin, acc, index, PFEC_P | PFEC_RSVD);
-    uint64_t reserved = high & ~PTE_XD;
+    uint64_t reserved = ~u->phys_mask & ~PTE_XD;
     if (!(u->efer & EFER_NXE))
         reserved |= PTE_XD;
     return walk_levels(u, lin, acc, index, e & ADDR_MASK, 1, reserved, x);
@@ -279,7 +287,7 @@ bool mmu_peek(struct mmu *u, uint64_t lin, uint64_t *paddr)
         return e & PTE_P;
     }
     if (!(u->efer & EFER_LMA)) {
-        uint64_t e = peek_entry(u, (u->cr3 & 0xffffffe0) + (lin >> 30 & 3) * 8, 8);
+        uint64_t e = u->pdpte[lin >> 30 & 3];
         if (!(e & PTE_P))
             return false;
         table = e & ADDR_MASK;

@@ -354,6 +354,7 @@ void bench_enter_mode(struct bench *b)
     cpu->sysenter_cs = K_CODE;
     cpu->sysenter_esp = STACK0;
     cpu->sysenter_eip = HANDLERS;
+    mmu_load_pdptes(&cpu->mmu, cpu->cr3);
     mmu_load_cr3(&cpu->mmu, cpu->cr3, false);
     cpu_cr_changed(cpu);
 }

@@ -37,7 +37,6 @@ static const struct {
     {F_COUNT, " Encl Pconfig Getsec", "SGX, SMX"},
     {F_COUNT, " Clrssbsy Incssp Rstorssp Saveprevssp Setssbsy Wruss Wrss", "shadow stacks"},
     {F_COUNT, " Xabort Xbegin Xsusldtrk Xresldtrk", "TSX"},
-    {F_COUNT, " Xsaves Xrstors", "supervisor states"},
     {F_COUNT, " Via Ccs Montmul Xcrypt Xsha1 Xsha256 Xsha512 Xstore", "VIA PadLock and Zhaoxin"},
     {F_SHA, " Sha", "SHA"},
     {F_PKU, " Rdpkru Wrpkru", "protection keys"},

@@ -63,6 +63,7 @@ static const struct {
     {ZYDIS_ISA_SET_VAES, F_VAES},         {ZYDIS_ISA_SET_VPCLMULQDQ, F_VPCLMUL},
     {ZYDIS_ISA_SET_X87, F_FPU},           {ZYDIS_ISA_SET_XSAVE, F_XSAVE},
     {ZYDIS_ISA_SET_XSAVEC, F_XSAVEC},     {ZYDIS_ISA_SET_XSAVEOPT, F_XSAVEOPT},
+    {ZYDIS_ISA_SET_XSAVES, F_XSAVES},
 };
 
 static bool have_set(const struct cpu *cpu, unsigned set)

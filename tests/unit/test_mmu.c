@@ -167,7 +167,6 @@ START_TEST(pae)
 {
     setup();
     put64(0x1020 + 0, 0x2000 | P);
-    put64(0x1020 + 8, 0x2000 | P | 2); /* reserved in a PDPTE */
     put64(0x2000, 0x3000 | P | W | U);
     put64(0x2008, 4 * GIB | P | W | PS);
     put64(0x2010, (4 * GIB | P | W | PS) + BIT(13));
@@ -176,16 +175,25 @@ START_TEST(pae)
     put32(0x4000, 0x41);
     put32(4 * GIB, 0x42);
     mmu_load_cr3(&u, 0x1020, false);
+    ck_assert(mmu_load_pdptes(&u, 0x1020));
     mmu_set_regs(&u, PG | 1, PAE, NXE);
+    put64(0x1020, 0); /* the registers keep what was read */
+    put64(0x1020 + 8, 0x2000 | P | 2);
+    ck_assert(!mmu_load_pdptes(&u, 0x1020)); /* a reserved bit */
     ck_assert_int_eq(rd(0x1000, MMU_USER), 0x41);
     FAULTS(fetch(0x1000, MMU_USER), PFEC_P | PFEC_U | PFEC_I);
     ck_assert_int_eq(rd(0x200000, MMU_SUPER), 0x42);
     ck_assert_int_eq(rd(0x400000, MMU_SUPER), -(PFEC_P | PFEC_RSVD) - 1);
     ck_assert_int_eq(rd(0x2000, MMU_SUPER), -(PFEC_P | PFEC_RSVD) - 1);
-    ck_assert_int_eq(rd(0x40000000, MMU_SUPER), -(PFEC_P | PFEC_RSVD) - 1);
+    ck_assert_int_eq(rd(0x40000000, MMU_SUPER), -1);
     ck_assert_int_eq(rd(0x80000000, MMU_SUPER), -1);
+    put64(0x1020 + 8, 0x2000 | P);
+    ck_assert(mmu_load_pdptes(&u, 0x1020));
+    mmu_flush_all(&u);
+    ck_assert_int_eq(rd(0x1000, MMU_SUPER), -1);
+    ck_assert_int_eq(rd(0x40001000, MMU_SUPER), 0x41);
     mmu_set_regs(&u, PG | 1, PAE, 0); /* bit 63 is reserved without NXE */
-    ck_assert_int_eq(rd(0x1000, MMU_USER), -(PFEC_P | PFEC_U | PFEC_RSVD) - 1);
+    ck_assert_int_eq(rd(0x40001000, MMU_USER), -(PFEC_P | PFEC_U | PFEC_RSVD) - 1);
     teardown();
 }
 END_TEST
@@ -339,7 +347,7 @@ START_TEST(flags_and_devices)
     ck_assert(!faulted);
     host = mmu_host(&u, 0x5004, MMU_READ, MMU_SUPER, &faulted);
     ck_assert_ptr_eq(host, physmap_host(map, 0x5004));
-    physmap_code_clear_page(map, 0x5000);
+    physmap_code_set_lines(map, 0x5000, 0);
     ck_assert(wr(0x5000, 1, MMU_SUPER));
     ck_assert_uint_eq(e->write, 0x5000);
 
@@ -359,8 +367,13 @@ START_TEST(flags_and_devices)
     ck_assert_str_eq(seen, "r10.4 wffd.2=201 wfff.1=3 w1000.1=4 ");
 
     /* Shadowed ROM while it is filled: writes go to RAM, reads do not, neither does an exchange's. */
-    struct phys_region shadow = {.name = "shadow", .base = 0xc0000, .size = 0x4000, .priority = 1,
-                                 .enabled = true, .read_ra = RA_NONE, .write_ra = 0xc0000};
+    struct phys_region shadow = {.name = "shadow",
+                                 .base = 0xc0000,
+                                 .size = 0x4000,
+                                 .priority = 1,
+                                 .enabled = true,
+                                 .read_ra = RA_NONE,
+                                 .write_ra = 0xc0000};
     physmap_add(map, &shadow);
     ck_assert(wr(0xc0000, 0x12345678, MMU_SUPER) && wr(0xc0000, 0x12345678, MMU_SUPER));
     ck_assert_uint_eq(ld32(physmap_host(map, 0xc0000)), 0x12345678);
@@ -395,7 +408,7 @@ START_TEST(watches)
     wr(0x6100, 1, MMU_SUPER);
     ck_assert_str_eq(seen, "w0@6001.4 r0@6007.4 w1@7000.4 code6100+4 ");
     mmu_set_watches(&u, NULL, 0);
-    physmap_code_clear_page(map, 0x6100);
+    physmap_code_set_lines(map, 0x6100, 0);
     wr(0x6004, 1, MMU_SUPER);
     ck_assert_uint_eq(tlb_slot(&u, MMU_SUPER, 0x6000)->write, 0x6000);
     teardown();

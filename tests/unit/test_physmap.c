@@ -122,7 +122,7 @@ START_TEST(code_lines)
     physmap_write(m, 0x10fe, 1, 4);
     physmap_write_buf(m, 0xffe, "....", 4); /* DMA over the page boundary */
     ck_assert_str_eq(seen, "code10fe+4 code1000+2 ");
-    physmap_code_clear_page(m, 0x1234);
+    physmap_code_set_lines(m, 0x1234, 0);
     physmap_write(m, 0x1000, 1, 4);
     ck_assert_str_eq(seen, "code10fe+4 code1000+2 ");
     physmap_free(m);
