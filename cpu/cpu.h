@@ -104,8 +104,7 @@ enum exception {
 enum cc_kind {
     CC_FLAGS, CC_ADD, CC_ADC /* carry came in */, CC_SUB, CC_SBB /* borrow came in */, CC_LOGIC,
     CC_INC /* cc_a: CF */, CC_DEC /* cc_a: CF */,
-    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS,
-    CC_HOST = CC_KINDS /* only while translated code runs: in tr.host_flags, as LAHF and SETO have them */
+    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS
 };
 
 /* What blocks of decoded instructions depend on, besides their bytes. */
@@ -199,7 +198,6 @@ enum {
     CPU_STOP = 1 << 4, /* return from cpu_run soon: CPU_EXIT_STOP */
     CPU_FLUSH = 1 << 5, /* flush all TLBs before the next block */
     CPU_LEAVE = 1 << 6, /* the interpreter's own: no block leads on to another */
-    CPU_FLUSH_CODE = 1 << 7, /* drop all decoded and translated code before the next block */
 };
 
 enum cpu_exit {
