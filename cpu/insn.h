@@ -102,6 +102,18 @@ enum {
     AT_VSIB = 1 << 24,   /* the memory operand's index is a vector register (insn.index) */
 };
 
+/* What the manual leaves undefined after the instruction, or-ed to the attributes: UNDEF(AF) for a
+ * flag. Tests compare everything else with real processors. */
+#define UNDEF(flag)       ((uint64_t)FL_##flag << 32)
+/* Shifts and rotates. By a masked count of 0 nothing is undefined, by 1 OF is defined, and CF by less
+ * than the operand's bits. */
+#define UNDEF_BY_COUNT    ((uint64_t)UN_BY_COUNT << 32)
+/* SHLD and SHRD: the destination and all flags, by a count above the operand's bits. */
+#define UNDEF_BIG_COUNT   ((uint64_t)UN_BIG_COUNT << 32)
+/* Transcendental functions: the result's last place, and with it C1. */
+#define UNDEF_LAST_PLACE  ((uint64_t)UN_LAST_PLACE << 32)
+enum { UN_BY_COUNT = 1 << 24, UN_BIG_COUNT = 1 << 25, UN_LAST_PLACE = 1 << 26 };
+
 struct insn_row {
     uint32_t opcode;
     uint8_t prefix, form, form_reg, form_rm;
@@ -110,6 +122,7 @@ struct insn_row {
     uint16_t sem;      /* enum sem of hot rows */
     uint8_t feature;
     uint32_t attr;
+    uint32_t undef;    /* FL_ and UN_ */
 };
 extern const struct insn_row insn_rows[];
 extern const unsigned insn_row_count;

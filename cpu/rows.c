@@ -25,7 +25,8 @@
 #define HOT(s) NULL, SEM_##s
 #define FN(f)  f, SEM_NONE
 #define OP(opcode, prefix, form, name, operands, how, feature, attr)                               \
-    {opcode, prefix, form, #name, operands, how, F_##feature, attr},
+    {opcode, prefix, form, #name, operands, how, F_##feature, (uint32_t)(attr),                    \
+     (uint32_t)((uint64_t)(attr) >> 32)},
 const struct insn_row insn_rows[] = {
 #include "cpu/insn.def"
 };

@@ -33,7 +33,7 @@ struct row {
 #define XM(n)   FORM_XM, n, 0
 #define XR(n)   FORM_XR, n, 0
 #define OP(opcode, prefix, form, name, operands, how, feature, attr)                               \
-    {opcode, prefix, form, #name, operands, #feature, attr},
+    {opcode, prefix, form, #name, operands, #feature, (uint32_t)(attr)},
 static const struct row rows[] = {
 #include "cpu/insn_avx.def"
 };

@@ -34,7 +34,7 @@ struct row {
 #define XR(n)    FORM_XR, n, 0
 #define RM(n, m) FORM_RM, n, m
 #define OP(opcode, prefix, form, name, operands, how, feature, attr)                               \
-    {opcode, prefix, form, #name, operands, attr},
+    {opcode, prefix, form, #name, operands, (uint32_t)(attr)},
 static const struct row rows[] = {
 #include "cpu/insn_x87.def"
 #include "cpu/insn_fp.def"

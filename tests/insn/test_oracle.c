@@ -1,0 +1,209 @@
+/* Every row of insn.def against the host's own processor. See oracle.h.
+ *
+ * Without arguments, as a test: a subset, by a seed that is printed and that TINAMOU_SEED sets.
+ * TINAMOU_ORACLE=full runs all cases. Arguments:
+ *
+ *   --full           all cases
+ *   --row NAME       only rows of this name; or a row's number, as differences tell it
+ *   --case N         only this case of the row, told in detail
+ *   --cases N        so many cases a row
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/insn/oracle.h"
+#include "tests/insn/oracle_values.h"
+
+enum { FULL_CASES = 1000, SUBSET_CASES = 24, SHOWN = 2 };
+
+struct options {
+    bool full, one;
+    const char *row;
+    unsigned cases, number;
+    uint64_t seed;
+};
+
+struct tally {
+    unsigned run, differ, skipped, faults, undef_differ;
+};
+
+struct session {
+    struct options opt;
+    struct oracle_ours *ours;
+    struct oracle_host *host;
+    struct oracle_case cases[ORACLE_BATCH];
+    struct oracle_state results[ORACLE_BATCH];
+    struct tally *rows;
+};
+
+static bool host_has_row(const struct insn_row *row)
+{
+    return oracle_host_has((enum cpu_feature)row->feature) &&
+           (!(row->attr & AT_AVX) || oracle_host_has(F_AVX));
+}
+
+/* Not every case of a row can be compared here: prefixes may have made another row of it. */
+static bool comparable(const struct insn *i)
+{
+    const struct insn_row *row = i ? &insn_rows[i->row] : NULL;
+    return !row || (host_has_row(row) && !oracle_why_not(row));
+}
+
+static void show_state(const struct oracle_state *s)
+{
+    for (unsigned k = 0; k < 16; k++)
+        printf(" r%-2u %016llx%s", k, (unsigned long long)s->r[k], k % 4 == 3 ? "\n" : "");
+    printf(" rip %llx flags %llx fs %llx gs %llx cw %x sw %x tags %x mxcsr %x exc %u err %x cr2 %llx\n",
+           (unsigned long long)s->rip, (unsigned long long)s->flags, (unsigned long long)s->fs_base,
+           (unsigned long long)s->gs_base, s->cw, s->sw, s->tags, s->mxcsr, s->exception, s->error,
+           (unsigned long long)s->cr2);
+    for (unsigned k = 0; k < 8; k++)
+        printf(" st%u %04x:%016llx%s", k, ld16(s->st[k] + 8), (unsigned long long)ld64(s->st[k]),
+               k % 4 == 3 ? "\n" : "");
+    for (unsigned k = 0; k < 16; k++)
+        printf(" ymm%-2u %016llx %016llx %016llx %016llx\n", k,
+               (unsigned long long)ld64(s->ymm[k] + 24), (unsigned long long)ld64(s->ymm[k] + 16),
+               (unsigned long long)ld64(s->ymm[k] + 8), (unsigned long long)ld64(s->ymm[k]));
+}
+
+static void judge(struct session *s, const struct oracle_case *c, struct oracle_state *native,
+                  struct oracle_state *ours)
+{
+    struct tally *t = &s->rows[c->row];
+    struct insn decoded, *i = ours_decode(s->ours, c, &decoded) ? &decoded : NULL;
+    struct oracle_excuse e = oracle_excuse(c, i);
+    uint64_t undef = (native->flags ^ ours->flags) & e.flags;
+    const char *why;
+    char what[200];
+
+    if (!comparable(i) || e.dest) {
+        t->skipped++;
+        return;
+    }
+    oracle_normalise(c, &e, native);
+    oracle_normalise(c, &e, ours);
+    if (e.last_place)
+        oracle_forgive_last_place(native, ours);
+    t->run++;
+    t->faults += native->exception != EXC_NONE;
+    t->undef_differ += undef != 0;
+    why = oracle_difference(native, ours);
+    if (!why && !s->opt.one)
+        return;
+    t->differ += why != NULL;
+    if (t->differ > SHOWN && !s->opt.one)
+        return;
+    oracle_describe(c, what, sizeof(what));
+    printf("%s: %s\n", what, why ? why : "alike");
+    if (s->opt.one) {
+        if (i) {
+            insn_format(i, c->in.rip, what, sizeof(what));
+            printf("%s (%s)\n", what, insn_rows[i->row].name);
+        }
+        puts("before:");
+        show_state(&c->in);
+        puts("natively:");
+        show_state(native);
+        puts("by us:");
+        show_state(ours);
+    }
+}
+
+static void run_batch(struct session *s, unsigned n)
+{
+    const struct oracle_state *native;
+
+    oracle_host_begin(s->host, s->cases, n);
+    for (unsigned k = 0; k < n; k++)
+        ours_run(s->ours, &s->cases[k], &s->results[k]);
+    native = oracle_host_end(s->host);
+    for (unsigned k = 0; k < n; k++) {
+        struct oracle_state copy = native[k];
+        judge(s, &s->cases[k], &copy, &s->results[k]);
+    }
+}
+
+static void run_row(struct session *s, unsigned row)
+{
+    struct rng r = {s->opt.seed ^ oracle_row_key(row)};
+    unsigned n = 0, cases = s->opt.cases;
+
+    if (oracle_why_not(&insn_rows[row]) || !host_has_row(&insn_rows[row]))
+        return;
+    for (unsigned k = 0; k < cases; k++) {
+        unsigned number = s->opt.one ? s->opt.number : s->opt.full ? k : (unsigned)rnd(&r);
+        oracle_generate(row, number, &s->cases[n++]);
+        if (n == ORACLE_BATCH || k + 1 == cases) {
+            run_batch(s, n);
+            n = 0;
+        }
+    }
+}
+
+static bool parse(int argc, char **argv, struct options *opt)
+{
+    const char *env = getenv("TINAMOU_ORACLE"), *seed = getenv("TINAMOU_SEED");
+
+    opt->seed = seed ? strtoull(seed, NULL, 0) : 1;
+    opt->full = env && strcmp(env, "full") == 0;
+    for (int k = 1; k < argc; k++) {
+        const char *value = k + 1 < argc ? argv[k + 1] : NULL;
+        if (strcmp(argv[k], "--full") == 0) {
+            opt->full = true;
+            continue;
+        }
+        if (!value)
+            return false;
+        k++;
+        if (strcmp(argv[k - 1], "--row") == 0)
+            opt->row = value;
+        else if (strcmp(argv[k - 1], "--cases") == 0)
+            opt->cases = (unsigned)strtoul(value, NULL, 0);
+        else if (strcmp(argv[k - 1], "--case") == 0) {
+            opt->one = true;
+            opt->number = (unsigned)strtoul(value, NULL, 0);
+        } else
+            return false;
+    }
+    if (!opt->cases)
+        opt->cases = opt->full ? FULL_CASES : SUBSET_CASES;
+    if (opt->one)
+        opt->cases = 1;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    unsigned run = 0, differ = 0, rows = 0, skipped = 0, undef = 0;
+
+    if (!parse(argc, argv, &s->opt)) {
+        fputs("usage: insn_test_oracle [--full] [--row NAME] [--cases N] [--case N]\n", stderr);
+        return 2;
+    }
+    s->rows = calloc(insn_row_count, sizeof(*s->rows));
+    s->ours = oracle_ours_new();
+    s->host = oracle_host_new();
+    if (!s->host) {
+        puts("no x86-64 host: nothing to compare with");
+        return 0;
+    }
+    for (unsigned row = 0; row < insn_row_count; row++) {
+        if (s->opt.row && strcmp(s->opt.row, insn_rows[row].name) != 0 &&
+            (s->opt.row[0] > '9' || strtoul(s->opt.row, NULL, 0) != row))
+            continue;
+        run_row(s, row);
+        run += s->rows[row].run;
+        skipped += s->rows[row].skipped;
+        differ += s->rows[row].differ;
+        undef += s->rows[row].undef_differ;
+        rows += s->rows[row].run > 0;
+    }
+    printf("seed %llu: %u rows, %u cases, %u differ; %u left out, %u differ in undefined flags\n",
+           (unsigned long long)s->opt.seed, rows, run, differ, skipped, undef);
+    oracle_host_free(s->host);
+    oracle_ours_free(s->ours);
+    free(s->rows);
+    free(s);
+    return differ != 0;
+}
