@@ -110,12 +110,15 @@ static inline uint64_t insn_next_pc(const struct cpu *cpu, const struct insn *i)
     return cpu->r[REG_BRIP] + i->off + i->len;
 }
 /* A repeated string instruction has iterations left: it comes again. Its breakpoint was for the first
- * one (SDM vol. 3, 17.3.1.1). */
+ * one, and what interrupts it pushes RF (SDM vol. 3, 17.3.1.1), until insn_again_no_more(). */
 static inline void insn_again(struct cpu *cpu, const struct insn *i)
 {
     cpu->rip = insn_pc(cpu, i);
-    if (cpu->mode & MODE_TRACE)
-        cpu->eflags |= FL_RF;
+    cpu->eflags |= FL_RF;
+}
+static inline void insn_again_no_more(struct cpu *cpu)
+{
+    cpu->eflags &= ~(uint64_t)FL_RF;
 }
 static inline bool cpu_code64(const struct cpu *cpu)
 {

@@ -94,6 +94,8 @@ static void end(struct cpu *cpu, const struct insn *i, uint64_t n, bool stop)
     addr_reg_add(cpu, i, REG_CX, 0 - n);
     if (!stop && addr_reg(cpu, i, REG_CX) != 0)
         insn_again(cpu, i);
+    else
+        insn_again_no_more(cpu);
 }
 
 /* A fault after n iterations, which stay done. */

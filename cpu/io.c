@@ -129,8 +129,10 @@ static bool string_io(struct cpu *cpu, const struct insn *i,
         if (!once(cpu, i, port, size))
             return false;
         reg_set(cpu, REG_CX, cpu->r[REG_CX] - 1, addr);
-        if (!reg_get(cpu, REG_CX, addr))
+        if (!reg_get(cpu, REG_CX, addr)) {
+            insn_again_no_more(cpu);
             return true;
+        }
     }
     insn_again(cpu, i);
     return true;

@@ -283,6 +283,10 @@ bool op_sysret(struct cpu *cpu, const struct insn *i)
         load_flat(cpu, sel, sel + 8, 3, FLAT_CODE32);
     }
     cpu_set_flags(cpu, (cpu->r[11] & cpu_flags_exist(cpu) & ~(uint64_t)(FL_RF | FL_VM)) | FL_1);
+    /* Traps at once if TF is set now, as though SYSCALL itself had been stepped over. */
+    cpu->step_done = true;
+    if (cpu->eflags & FL_TF)
+        cpu->pending_dr6 |= DR6_BS;
     cpu_update_mode(cpu);
     return true;
 }

@@ -328,6 +328,7 @@ static bool dr_access(struct cpu *cpu, unsigned reg, unsigned *n)
         return cpu_gp0(cpu);
     if (cpu->dr[7] & DR7_GD) {
         cpu->dr[6] |= DR6_BD;
+        cpu->eflags |= FL_RF; /* a fault, not an instruction breakpoint's: pushed with RF (17.3.1.1) */
         return cpu_raise(cpu, EXC_DB);
     }
     return true;
