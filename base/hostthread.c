@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,16 @@ uint64_t host_now_ns(void)
 int64_t host_wallclock_sec(void)
 {
     return (int64_t)time(NULL);
+}
+
+uint64_t host_random(void)
+{
+    uint64_t v;
+
+    /* It cannot fail once the host has started, unless the kernel is older than the call. */
+    if (getrandom(&v, sizeof(v), 0) == (ssize_t)sizeof(v))
+        return v;
+    return host_now_ns() * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid() << 32;
 }
 
 struct host_wake {

@@ -7,6 +7,7 @@
 
 uint64_t host_now_ns(void);       /* monotonic */
 int64_t host_wallclock_sec(void); /* seconds since 1970, UTC */
+uint64_t host_random(void);       /* from the host's kernel; unlike any other */
 
 /* A one-shot wake-up that any thread, or a signal handler, may set. */
 struct host_wake;

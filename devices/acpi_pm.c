@@ -97,6 +97,12 @@ void acpi_pm_power_button(struct acpi_pm *pm)
     update(pm);
 }
 
+void acpi_pm_gpe(struct acpi_pm *pm, unsigned n)
+{
+    pm->gpe0_sts |= (uint16_t)(1u << n);
+    update(pm);
+}
+
 /* ---- PM1 block ------------------------------------------------------------------------------- */
 
 static void control_write(struct acpi_pm *pm, uint16_t v)

@@ -37,5 +37,7 @@ extern const struct device_class acpi_pm_class;
 
 /* The user pressed the button: the guest is told through PM1. */
 void acpi_pm_power_button(struct acpi_pm *pm);
+/* General purpose event n, 0 to 15, has happened. */
+void acpi_pm_gpe(struct acpi_pm *pm, unsigned n);
 
 #endif

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "devices/acpi_pm.h"
 #include "devices/acpi_tables.h"
 #include "devices/apic_bus.h"
@@ -33,6 +34,7 @@
 #include "devices/uart.h"
 #include "devices/vga.h"
 #include "devices/virtio_blk.h"
+#include "devices/vmgenid.h"
 #include "machine/wires.h"
 #include "roms/acpi/dsdt.h"
 
@@ -290,6 +292,18 @@ static bool conf_acpi_pm(struct tnm_machine *m, struct device *dev, const struct
     return true;
 }
 
+static bool conf_vmgenid(struct tnm_machine *m, struct device *dev, const struct board_entry *e,
+                         struct error *err)
+{
+    struct vmgenid *v = (struct vmgenid *)dev;
+
+    v->cfg.pm = m->acpi_pm;
+    /* The seed is the host's or, for runs that repeat, always the same; so is the ID. */
+    st64(v->cfg.id, hash64(&(uint8_t){0}, 1, m->random));
+    st64(v->cfg.id + 8, hash64(&(uint8_t){1}, 1, m->random));
+    return true;
+}
+
 static bool conf_ide(struct tnm_machine *m, struct device *dev, const struct board_entry *e,
                      struct error *err)
 {
@@ -411,6 +425,7 @@ static const struct board_entry table[] = {
     {&piix3_class, "piix3", PCI_DEVFN(1, 0), 0, 0, SLOT(piix3), conf_piix3, NULL},
     {&ide_class, "ide", PCI_DEVFN(1, 1), 14, 0, SLOT(ide), conf_ide, NULL},
     {&acpi_pm_class, "acpi_pm", PCI_DEVFN(1, 3), 9, 0, SLOT(acpi_pm), conf_acpi_pm, NULL},
+    {&vmgenid_class, "vmgenid", 0, 0, 0, SLOT(vmgenid), conf_vmgenid, NULL},
     {&vga_class, "vga", PCI_DEVFN(2, 0), 0, 0, SLOT(vga), conf_vga, NULL},
     VIRTIO_ROW(0),
     VIRTIO_ROW(1),
@@ -613,6 +628,16 @@ void board_destroy(struct tnm_machine *m)
         block_close(m->cdrom);
     if (m->floppy)
         block_close(m->floppy);
+}
+
+void board_fresh_identity(struct tnm_machine *m)
+{
+    uint8_t id[VMGENID_SIZE];
+
+    m->random = host_random() | 1; /* never 0, of which the generator makes only zeros */
+    st64(id, host_random());
+    st64(id + 8, host_random());
+    vmgenid_change(m->vmgenid, id);
 }
 
 void board_reset(struct tnm_machine *m, enum reset_kind kind)

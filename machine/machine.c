@@ -103,6 +103,7 @@ static const struct vm_field machine_fields[] = {
     PART(ide),
     PART(vga),
     PART(hpet),
+    PART(vmgenid),
     PART(disk),
     PART(cdrom),
     PART(floppy),

@@ -44,6 +44,7 @@ struct acpi_pm;
 struct ide;
 struct vga;
 struct hpet;
+struct vmgenid;
 
 /* A file's contents in host memory. */
 struct blob {
@@ -104,6 +105,7 @@ struct tnm_machine {
     struct ide *ide;
     struct vga *vga;
     struct hpet *hpet;
+    struct vmgenid *vmgenid;
     struct wires wires;
     uint8_t isa_sources[ISA_IRQS]; /* source bits given out */
     int wires_pit_n, wires_rtc_n;
@@ -138,6 +140,9 @@ extern const struct vmstate vm_machine;
 bool board_create(struct tnm_machine *m, struct error *err);
 void board_destroy(struct tnm_machine *m);
 void board_reset(struct tnm_machine *m, enum reset_kind kind);
+/* The machine becomes another one, as when a snapshot is restored once more: a new random seed and
+ * generation ID, from the host. */
+void board_fresh_identity(struct tnm_machine *m);
 /* Opens a removable medium; NULL with *err filled. */
 struct block_dev *board_open_cdrom(const char *path, struct error *err);
 struct block_dev *board_open_floppy(const char *path, struct error *err);

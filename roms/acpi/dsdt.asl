@@ -19,8 +19,26 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "TNM", "TNMDSDT", 1)
 
     Name (_S5, Package () { Zero, Zero, Zero, Zero })
 
+    /* General purpose event 5: the machine has become another one. */
+    Scope (\_GPE)
+    {
+        Method (_E05)
+        {
+            Notify (\_SB.VGEN, 0x80)
+        }
+    }
+
     Scope (\_SB)
     {
+        /* Microsoft, "Virtual Machine Generation ID": devices/vmgenid.h. */
+        Device (VGEN)
+        {
+            Name (_HID, "TNM0001")
+            Name (_CID, "VM_Gen_Counter")
+            Name (_DDN, "VM_Gen_Counter")
+            Name (ADDR, Package () { 0xFEDC0000, Zero })
+        }
+
         /* A processor is there when its number is one of the machine's. */
         Method (CSTA, 1)
         {
