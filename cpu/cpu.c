@@ -410,6 +410,10 @@ static void cpu_pre_save(void *obj)
     flags_set_arith(cpu, flags_arith(cpu));
     cpu->r[REG_BRIP] = 0;
     cpu_clear_interrupt(cpu, CPU_STOP);
+    if (cpu->pending & CPU_FLUSH) { /* what is cached is no state, so neither is this */
+        cpu_clear_interrupt(cpu, CPU_FLUSH);
+        mmu_flush_all(&cpu->mmu);
+    }
 }
 
 static bool cpu_post_load(void *obj)
