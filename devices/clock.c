@@ -128,6 +128,12 @@ void clock_advance(struct clock *c, uint64_t to)
     c->now = MAX(c->now, to);
 }
 
+void clock_drop_events(struct clock *c)
+{
+    while (c->head)
+        event_cancel(c->head);
+}
+
 void event_init(struct event *e, struct clock *c, const char *name, int priority, event_fn fn,
                 void *opaque)
 {

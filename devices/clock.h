@@ -50,6 +50,8 @@ uint64_t clock_next_deadline(const struct clock *c); /* CLOCK_NEVER if none */
 /* Moves the clock to `to` and fires what is due, in order; each callback sees its own time as
  * now. Called by the run loop only. */
 void clock_advance(struct clock *c, uint64_t to);
+/* Cancels all events: before state is loaded, whose events queue themselves again. */
+void clock_drop_events(struct clock *c);
 
 void event_init(struct event *e, struct clock *c, const char *name, int priority, event_fn fn,
                 void *opaque);

@@ -100,6 +100,7 @@ static void write_enable(struct vga *v, uint16_t value)
         if (!(value & DISPI_NOCLEAR)) {
             uint32_t len = vga_dispi_pitch(v) * v->dispi[DISPI_YRES];
             len = MIN(len, v->vram_size);
+            vga_mem_touch(v, 0, len);
             memset(v->vram, 0, len);
             for (uint32_t a = 0; a < len; a += PAGE_SIZE)
                 vga_mem_written(v, a, MIN(len - a, PAGE_SIZE));

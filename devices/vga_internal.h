@@ -146,6 +146,8 @@ bool vga_mem_init(struct vga *v, struct error *err);
 void vga_mem_fini(struct vga *v);
 /* After any register that decides how the legacy window behaves has changed. */
 void vga_mem_update(struct vga *v);
+/* Before and after video memory is written through v->vram. */
+void vga_mem_touch(struct vga *v, uint32_t addr, uint32_t size);
 void vga_mem_written(struct vga *v, uint32_t addr, uint32_t size);
 
 /* vga_dispi.c */

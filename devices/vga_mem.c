@@ -28,6 +28,11 @@ void vga_mem_written(struct vga *v, uint32_t addr, uint32_t size)
         physmap_written(mem, ra, size);
 }
 
+void vga_mem_touch(struct vga *v, uint32_t addr, uint32_t size)
+{
+    physmap_touch(v->dev.board->mem, v->vram_ra + addr, size, true);
+}
+
 /* The banked window of the linear dispi modes shows memory as it is. */
 static bool banked_linear(const struct vga *v)
 {
@@ -91,6 +96,7 @@ static void mem_write_byte(struct vga *v, uint32_t a, uint8_t value)
 {
     if (banked_linear(v)) {
         uint32_t addr = (a + bank_bytes(v)) & v->vram_mask;
+        vga_mem_touch(v, addr, 1);
         v->vram[addr] = value;
         vga_mem_written(v, addr, 1);
         return;
@@ -146,6 +152,7 @@ static void mem_write_byte(struct vga *v, uint32_t a, uint8_t value)
 
     uint32_t addr = address_word(v, a) * 4;
     uint32_t write = expand4[planes];
+    vga_mem_touch(v, addr, 4);
     st32(v->vram + addr, (ld32(v->vram + addr) & ~write) | (data & write));
     vga_mem_written(v, addr, 4);
 }

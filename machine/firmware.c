@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "machine/machine_int.h"
+#include "machine/snapshot.h"
 
 #define BIOS_MAX     (16 * MIB)
 #define VGA_BIOS_MAX (64 * KIB)
@@ -76,19 +77,28 @@ static bool load_named(const char *what, const char *given, const char *name, co
                      what, name, option);
 }
 
+/* From the files, or from the snapshot that the machine is made from: firmware that was updated since
+ * would not be what the guest runs. */
+static bool load_both(struct tnm_machine *m, struct error *err)
+{
+    if (m->origin)
+        return origin_blob(m->origin, "firmware", BIOS_MAX, &m->bios, err) &&
+               origin_blob(m->origin, "vga_firmware", VGA_BIOS_MAX, &m->vga_bios, err);
+    return load_named("system firmware", m->cfg.firmware, "bios-256k.bin", "--firmware", BIOS_MAX,
+                      &m->bios, err) &&
+           load_named("VGA firmware", m->cfg.vga_firmware, "vgabios-stdvga.bin", "--vga-firmware",
+                      VGA_BIOS_MAX, &m->vga_bios, err);
+}
+
 bool firmware_load(struct tnm_machine *m, struct error *err)
 {
-    if (!load_named("system firmware", m->cfg.firmware, "bios-256k.bin", "--firmware", BIOS_MAX,
-                    &m->bios, err))
+    if (!load_both(m, err))
         return false;
-    if (m->bios.size % (64 * KIB))
+    if (!m->bios.size || m->bios.size % (64 * KIB))
         return error_set(err, ERR_FORMAT,
                          "system firmware has %zu bytes, not a multiple of 64 KiB: the file is "
                          "damaged, or no PC firmware",
                          m->bios.size);
-    if (!load_named("VGA firmware", m->cfg.vga_firmware, "vgabios-stdvga.bin", "--vga-firmware",
-                    VGA_BIOS_MAX, &m->vga_bios, err))
-        return false;
     if (m->vga_bios.size < 512 || ld16(m->vga_bios.data) != 0xaa55 ||
         m->vga_bios.data[2] * 512u > m->vga_bios.size)
         return error_set(err, ERR_FORMAT,

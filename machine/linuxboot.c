@@ -11,6 +11,7 @@
 
 #include "devices/fw_cfg.h"
 #include "machine/machine_int.h"
+#include "machine/snapshot.h"
 #include "roms/boot_roms.h"
 
 #define KERNEL_MAX   (512 * MIB)
@@ -175,6 +176,9 @@ bool kernel_load(struct tnm_machine *m, struct error *err)
                              "an initrd or a kernel command line without a kernel: add --kernel");
         return true;
     }
+    if (m->origin)
+        return origin_blob(m->origin, "kernel", KERNEL_MAX, &m->kernel, err) &&
+               origin_blob(m->origin, "initrd", INITRD_MAX, &m->initrd, err);
     if (!read_file("kernel", m->cfg.kernel, KERNEL_MAX, &m->kernel, err) ||
         (m->cfg.initrd && !read_file("initrd", m->cfg.initrd, INITRD_MAX, &m->initrd, err)))
         return false;

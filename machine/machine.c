@@ -20,6 +20,7 @@
 #include "devices/uart.h"
 #include "devices/vga.h"
 #include "machine/machine_int.h"
+#include "machine/snapshot.h"
 
 #define MEMORY_MIN    (1 * MIB)
 #define MEMORY_MAX    (1ull << (PHYS_ADDR_BITS - 1))
@@ -108,6 +109,11 @@ static const struct vm_field machine_fields[] = {
     PART(cdrom),
     PART(floppy),
 
+    HOST(origin),
+    HOST(save),
+    HOST(lazy),
+    HOST(saved_path),
+    HOST(screen_changed),
     HOST(log),
     HOST(initialized),
     HOST(host_base),
@@ -131,6 +137,7 @@ uint64_t tnm_state_hash(tnm_machine *m)
 {
     uint64_t h = vmstate_hash(&vm_machine, m, 0), ram = m->ram_below_4g + m->ram_above_4g;
 
+    machine_bring_all_in(m);
     for (unsigned i = 0; i < m->ncpus; i++)
         h = vmstate_hash(&vm_cpu, m->cpu[i], h);
     for (unsigned i = 0; i < m->ndevices; i++) {
@@ -327,27 +334,40 @@ static bool create(struct tnm_machine *m, const tnm_config *cfg, struct error *e
     return true;
 }
 
-tnm_machine *tnm_create(const tnm_config *cfg, tnm_error *err)
+struct tnm_machine *machine_new(const tnm_config *cfg, struct snap_file *origin, struct error *err)
 {
     struct tnm_machine *m = calloc(1, sizeof(*m));
-    struct error e = {0};
+    bool ok = false;
 
-    if (!m)
-        error_set(&e, ERR_NOMEM, "the host is out of memory");
-    if (m && create(m, cfg, &e))
+    if (m) {
+        m->origin = origin;
+        ok = create(m, cfg, err);
+        m->origin = NULL;
+    } else {
+        error_set(err, ERR_NOMEM, "the host is out of memory");
+    }
+    if (ok)
         return m;
     tnm_destroy(m);
-    if (err) {
-        err->code = (enum tnm_code)e.code;
-        memcpy(err->text, e.text, sizeof(err->text));
-    }
     return NULL;
+}
+
+tnm_machine *tnm_create(const tnm_config *cfg, tnm_error *err)
+{
+    struct error e = {0};
+    struct tnm_machine *m = machine_new(cfg, NULL, &e);
+
+    if (!m)
+        give_error(&e, err);
+    return m;
 }
 
 void tnm_destroy(tnm_machine *m)
 {
     if (!m)
         return;
+    tnm_save_cancel(m);
+    lazy_end(m->lazy);
     board_destroy(m);
     for (unsigned i = 0; i < m->ncpus; i++)
         cpu_free(m->cpu[i]);
@@ -361,6 +381,7 @@ void tnm_destroy(tnm_machine *m)
     blob_free(&m->initrd);
     for (unsigned i = 0; i < m->ncfg_strings; i++)
         free(m->cfg_strings[i]);
+    free(m->saved_path);
     free(m);
 }
 
@@ -434,7 +455,8 @@ void tnm_get_screen(tnm_machine *m, tnm_screen *out)
     struct vga_frame f;
 
     vga_render(m->vga, &f);
-    *out = (tnm_screen){f.pixels, f.width, f.height, f.changed, f.blank};
+    *out = (tnm_screen){f.pixels, f.width, f.height, f.changed || m->screen_changed, f.blank};
+    m->screen_changed = false;
 }
 
 size_t tnm_get_text(tnm_machine *m, char *buf, size_t size)
@@ -443,15 +465,6 @@ size_t tnm_get_text(tnm_machine *m, char *buf, size_t size)
 }
 
 /* ---- removable media ------------------------------------------------------------------------- */
-
-static bool give_error(const struct error *e, tnm_error *err)
-{
-    if (err) {
-        err->code = (enum tnm_code)e->code;
-        memcpy(err->text, e->text, sizeof(err->text));
-    }
-    return false;
-}
 
 bool tnm_change_cdrom(tnm_machine *m, const char *path, tnm_error *err)
 {

@@ -45,6 +45,9 @@ struct ide;
 struct vga;
 struct hpet;
 struct vmgenid;
+struct lazy;
+struct save;
+struct snap_file;
 
 /* A file's contents in host memory. */
 struct blob {
@@ -81,6 +84,7 @@ struct tnm_machine {
     struct blob bios, vga_bios;
     uint64_t bios_ra;
     struct blob kernel, initrd;
+    struct snap_file *origin; /* while it is made: the snapshot that has these four; NULL: files */
 
     struct cpu *cpu[TNM_MAX_CPUS];
     struct vcpu_ref vcpu[TNM_MAX_CPUS];
@@ -116,6 +120,12 @@ struct tnm_machine {
     int64_t wallclock;
     uint64_t random;
 
+    /* Snapshots: snapshot.h. */
+    struct save *save;   /* under way; NULL: none */
+    struct lazy *lazy;   /* contents still in a file; NULL: none */
+    char *saved_path;    /* of the save that tnm_save_poll told the end of */
+    bool screen_changed; /* a thumbnail was drawn since the screen was asked for */
+
     /* Run loop: run.c. */
     bool in_slice;
     uint64_t slice_ns;      /* virtual time at the start of the slice */
@@ -136,6 +146,9 @@ struct tnm_machine {
 
 extern const struct vmstate vm_machine;
 
+/* machine.c: tnm_create, with files out of a snapshot where origin is not NULL. */
+struct tnm_machine *machine_new(const tnm_config *cfg, struct snap_file *origin, struct error *err);
+
 /* board.c: creates, configures, initializes the devices of the wiring table. */
 bool board_create(struct tnm_machine *m, struct error *err);
 void board_destroy(struct tnm_machine *m);
@@ -153,6 +166,7 @@ bool machine_cpu_has_apic(const struct tnm_machine *m);
 
 /* run.c */
 void run_init(struct tnm_machine *m);
+void run_restored(struct tnm_machine *m);      /* the state is another one: host times follow */
 void run_shorten_slice(struct tnm_machine *m); /* end the running slice at this instruction */
 uint64_t machine_insns(const struct tnm_machine *m);
 

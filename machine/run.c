@@ -14,6 +14,7 @@
  * sized by the measured speed to end near the next event. When all vCPUs are halted the thread sleeps.
  */
 #include "machine/machine_int.h"
+#include "machine/snapshot.h"
 
 #define QUANTUM_SMP    4000     /* instructions of a turn; short, as others may spin on us */
 #define QUANTUM_JITTER 10       /* and up to 2 to this power more */
@@ -102,6 +103,15 @@ void run_init(struct tnm_machine *m)
     m->rate = 50000000;
     m->host_base = m->host_left = host_now_ns();
     m->next_hash = m->cfg.state_hash_every;
+}
+
+void run_restored(struct tnm_machine *m)
+{
+    m->host_left = host_now_ns();
+    m->host_base = m->host_left - m->clock.now;
+    if (m->cfg.state_hash_every)
+        m->next_hash = (machine_insns(m) / m->cfg.state_hash_every + 1) * m->cfg.state_hash_every;
+    m->slice_ns = m->clock.now;
 }
 
 /* ---- choosing -------------------------------------------------------------------------------- */
@@ -249,7 +259,12 @@ enum tnm_stop tnm_run(tnm_machine *m, uint64_t ns)
     end = ns < CLOCK_NEVER - m->clock.now ? m->clock.now + ns : CLOCK_NEVER;
     if (m->limit_ns)
         end = MIN(end, m->limit_ns);
+    machine_restore_done(m);
     for (;;) {
+        if (UNLIKELY(lazy_broken(m, NULL))) {
+            why = TNM_STOP_ERROR;
+            break;
+        }
         if (m->want_reset) {
             m->want_reset = false;
             board_reset(m, m->reset_kind);

@@ -309,6 +309,25 @@ static void io_write(struct physmap *m, const struct flat_range *r, uint64_t pad
         io_ops_write(region->ops, region->opaque, paddr - region->base, value, size);
 }
 
+void physmap_set_keeper(struct physmap *m, const struct physmap_keeper *k)
+{
+    m->kept = k;
+    if (k)
+        m->keeper = *k;
+}
+
+void physmap_touch(struct physmap *m, uint64_t ra, uint64_t size, bool write)
+{
+    if (LIKELY(!m->kept) || !size)
+        return;
+    for (uint64_t p = ra >> PAGE_SHIFT; p <= (ra + size - 1) >> PAGE_SHIFT; p++) {
+        if (m->flags[p] & PF_ABSENT)
+            m->keeper.bring_in(m->keeper.opaque, p << PAGE_SHIFT);
+        if (write && (m->flags[p] & PF_COPY))
+            m->keeper.before_write(m->keeper.opaque, p << PAGE_SHIFT);
+    }
+}
+
 static uint64_t load_bytes(const uint8_t *p, unsigned size)
 {
     uint8_t b[8] = {0};
@@ -323,6 +342,8 @@ uint64_t physmap_read(struct physmap *m, uint64_t paddr, unsigned size)
     for (unsigned done = 0; done < size;) {
         const struct flat_range *r = physmap_find(m, paddr + done);
         unsigned n = (unsigned)span(r, paddr + done, size - done);
+        if (r->readable && UNLIKELY(m->kept))
+            physmap_touch(m, paddr + done + r->read_delta, n, false);
         uint64_t v = r->readable ? load_bytes(m->store + paddr + done + r->read_delta, n)
                                  : io_read(m, r, paddr + done, n);
         value |= v << done * 8;
@@ -340,6 +361,7 @@ void physmap_write(struct physmap *m, uint64_t paddr, uint64_t value, unsigned s
             uint64_t ra = paddr + done + r->write_delta;
             uint8_t b[8];
             st64(b, value >> done * 8);
+            physmap_touch(m, ra, n, true);
             memcpy(m->store + ra, b, n);
             physmap_written(m, ra, n);
         } else {
@@ -357,6 +379,7 @@ void physmap_read_buf(struct physmap *m, uint64_t paddr, void *buf, size_t len)
         const struct flat_range *r = physmap_find(m, paddr);
         size_t n = span(r, paddr, len);
         if (r->readable) {
+            physmap_touch(m, paddr + r->read_delta, n, false);
             memcpy(to, m->store + paddr + r->read_delta, n);
         } else if (nobody(r)) {
             memset(to, 0xff, n);
@@ -382,6 +405,7 @@ void physmap_write_buf(struct physmap *m, uint64_t paddr, const void *buf, size_
         if (r->writable) {
             uint64_t ra = paddr + r->write_delta;
             n = MIN(n, (size_t)(PAGE_SIZE - (ra & ~PAGE_MASK)));
+            physmap_touch(m, ra, n, true);
             memcpy(m->store + ra, from, n);
             physmap_written(m, ra, (unsigned)n);
         } else if (!nobody(r)) {

@@ -26,7 +26,9 @@
 /* Flags of a store page. */
 enum {
     PF_CODE = 1,   /* decoded blocks lie in it: writes look at the line mask */
-    PF_TRACK = 2,  /* someone wants to hear of the first write (video RAM, snapshots) */
+    PF_TRACK = 2,  /* someone wants to hear of the first write (video RAM) */
+    PF_COPY = 4,   /* a save under way has yet to copy it: keeper.before_write comes first */
+    PF_ABSENT = 8, /* its contents are still in a snapshot file: keeper.bring_in comes first */
 };
 
 struct io_ops;
@@ -53,6 +55,14 @@ struct physmap_listener {
     void (*code_written)(void *opaque, uint64_t ra, unsigned size);
 };
 
+/* Whoever set PF_COPY and PF_ABSENT. Each function is given a page that has the flag, on the thread
+ * that runs the machine, and must clear it, for neighbours too if it likes. */
+struct physmap_keeper {
+    void *opaque;
+    void (*before_write)(void *opaque, uint64_t ra);
+    void (*bring_in)(void *opaque, uint64_t ra);
+};
+
 /* store_size: all the memory there will ever be, in bytes; ram_size of it, from offset 0, is main
  * RAM. NULL with *err filled if the host has not enough. */
 struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *err);
@@ -61,6 +71,7 @@ void physmap_set_listener(struct physmap *m, const struct physmap_listener *l);
 
 /* Sets aside size bytes (rounded up to pages) of the store, zero; RA_NONE when it is full. */
 uint64_t physmap_store_alloc(struct physmap *m, uint64_t size);
+/* For what needs no keeper: see physmap_touch. */
 uint8_t *physmap_host(const struct physmap *m, uint64_t ra);
 
 /* The caller keeps *r until it is removed. A region may be changed in place between
@@ -103,6 +114,13 @@ void physmap_flag_clear(struct physmap *m, uint64_t ra, uint64_t size, uint8_t f
 /* Must be called after any direct store to pages whose flags are not 0 (the CPU's slow path and
  * DMA do): clears PF_TRACK and notes the page dirty, and reports code hits by 128-byte lines. */
 void physmap_written(struct physmap *m, uint64_t ra, unsigned size);
+
+/* Must be called before any access to the store by physmap_host or a TLB entry not made by the MMU:
+ * contents are brought in, and copied before a write, where a keeper has work to do. */
+void physmap_touch(struct physmap *m, uint64_t ra, uint64_t size, bool write);
+/* Arms the keeper: pages may have PF_COPY or PF_ABSENT from now on (NULL: no page has). Setting
+ * PF_ABSENT needs the TLBs flushed by the caller; PF_COPY does not. */
+void physmap_set_keeper(struct physmap *m, const struct physmap_keeper *k);
 
 /* Lines of code: 32 lines of 128 bytes a page. Adding the first sets PF_CODE. */
 void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size);

@@ -39,6 +39,8 @@ struct physmap {
     uint64_t pending_lo, pending_hi; /* store range with PN_PENDING pages */
     struct log *log;
     struct physmap_listener listener;
+    struct physmap_keeper keeper;
+    bool kept; /* there is a keeper: accesses must ask physmap_touch */
 };
 
 static inline const struct flat_range *physmap_find(struct physmap *m, uint64_t paddr)
@@ -62,6 +64,8 @@ static inline const struct flat_range *physmap_find(struct physmap *m, uint64_t 
 static inline uint8_t *physmap_entry_host(struct physmap *m, uint64_t paddr)
 {
     const struct flat_range *r = physmap_find(m, paddr);
+    if (UNLIKELY(m->kept))
+        return NULL;
     return LIKELY(r->readable && paddr + 7 <= r->last) ? m->store + paddr + r->read_delta : NULL;
 }
 

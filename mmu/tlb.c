@@ -375,6 +375,11 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     }
     u->stat_fills++;
     physmap_page(u->map, x.paddr, &p);
+    if (UNLIKELY(u->map->kept) && p.read_ra != RA_NONE) {
+        /* No entry, for whatever kind of access, stands for a page whose contents are not there. */
+        physmap_touch(u->map, p.read_ra, 1, false);
+        physmap_page(u->map, x.paddr, &p);
+    }
 
     uint64_t watched = UNLIKELY(u->watches) && page_watched(u, page) ? TLB_WATCHED : 0;
     uint64_t read_bits = p.read_ra != RA_NONE ? 0 : TLB_IO;
@@ -445,6 +450,7 @@ static inline bool part_get(struct mmu *u, uint64_t lin, unsigned size, enum mmu
     if (UNLIKELY(p->flagged)) {
         /* The flags may have gone since: then let the next write through at once. */
         uint64_t ra = p->host - (uint64_t)(uintptr_t)u->map->store;
+        physmap_touch(u->map, ra, 1, true);
         if (!physmap_flags(u->map, ra)) {
             e->write &= ~(uint64_t)TLB_FLAGGED;
             physmap_note_tlb(u->map, ra);

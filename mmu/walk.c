@@ -260,6 +260,7 @@ static uint64_t peek_entry(struct mmu *u, uint64_t at, unsigned size)
     at &= u->a20_mask;
     if (!physmap_page(u->map, at, &page) || page.read_ra == RA_NONE)
         return 0; /* reading a device's registers would be a side effect */
+    physmap_touch(u->map, page.read_ra, 1, false);
     return ld_sized(physmap_host(u->map, page.read_ra + (at & ~PAGE_MASK)), size);
 }
 

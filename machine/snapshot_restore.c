@@ -1,0 +1,248 @@
+/* Making a machine from a snapshot, and turning one machine into another. See machine/snapshot.h.
+ *
+ * What can be wrong with a file is found before the machine changes: its structure and checksums when
+ * it is opened, its configuration by comparison, and its state by loading it: if that fails, the state
+ * from before is loaded again. Memory comes last and cannot fail, as it comes later (lazy.c); whoever
+ * has something to lose asks for all of it to be checked first (tnm_restore_options.verify).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "machine/snapshot.h"
+
+bool give_error(const struct error *e, tnm_error *err)
+{
+    if (err) {
+        err->code = (enum tnm_code)e->code;
+        memcpy(err->text, e->text, sizeof(err->text));
+    }
+    return false;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+tnm_snapshot *tnm_snapshot_open(const char *path, tnm_error *err)
+{
+    struct error e = {0};
+    tnm_snapshot *s = calloc(1, sizeof(*s));
+
+    if (s && (s->file = snap_file_open(path, &e)) && snapshot_find_bases(s, &e)) {
+        s->name = snap_object_get_str(snap_objects_find(&s->file->conf, "save"), "name");
+        s->cpu_model =
+            snap_object_get_str(snap_objects_find(&s->file->conf, "config"), "cpu_model");
+        return s;
+    }
+    if (!s)
+        error_set(&e, ERR_NOMEM, "not enough memory to open a snapshot");
+    tnm_snapshot_close(s);
+    give_error(&e, err);
+    return NULL;
+}
+
+void tnm_snapshot_close(tnm_snapshot *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < s->nstrings; i++)
+        free(s->strings[i]);
+    for (unsigned i = 0; i < s->nbases; i++) {
+        free((char *)s->base[i].device);
+        free((char *)s->base[i].path);
+    }
+    free(s->base);
+    free(s->name);
+    free(s->cpu_model);
+    snap_file_unref(s->file);
+    free(s);
+}
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+/* Kept by s; NULL where the file says nothing. */
+static const char *text(tnm_snapshot *s, const struct snap_object *o, const char *name)
+{
+    char *t = snap_object_get_str(o, name);
+    if (t && s->nstrings < ARRAY_LEN(s->strings)) {
+        s->strings[s->nstrings++] = t;
+        return t;
+    }
+    free(t);
+    return NULL;
+}
+
+void tnm_snapshot_config(const tnm_snapshot *snapshot, tnm_config *cfg)
+{
+    tnm_snapshot *s = (tnm_snapshot *)snapshot; /* a cache of texts is all that changes */
+    const struct snap_object *o = snap_objects_find(&s->file->conf, "config");
+
+    for (unsigned i = 0; i < s->nstrings; i++)
+        free(s->strings[i]);
+    s->nstrings = 0;
+    tnm_config_init(cfg);
+    cfg->memory = snap_object_get(o, "memory", cfg->memory);
+    cfg->cpus = (unsigned)snap_object_get(o, "cpus", 1);
+    cfg->cpu_model = text(s, o, "cpu_model");
+    cfg->clock = snap_object_get(o, "clock", 0) ? TNM_CLOCK_INSN : TNM_CLOCK_HOST;
+    cfg->boot = text(s, o, "boot");
+    cfg->kernel = text(s, o, "kernel");
+    cfg->initrd = text(s, o, "initrd");
+    cfg->append = text(s, o, "append");
+    cfg->firmware = text(s, o, "firmware");
+    cfg->vga_firmware = text(s, o, "vga_firmware");
+    cfg->nserials = (unsigned)MIN(snap_object_get(o, "serials", 2), (uint64_t)TNM_MAX_SERIALS);
+    cfg->debug_exit_port = (int)(uint32_t)snap_object_get(o, "debug_exit_port", UINT32_MAX);
+}
+
+bool origin_blob(const struct snap_file *f, const char *name, uint64_t max, struct blob *out,
+                 struct error *err)
+{
+    struct snap_stream *s = snap_file_stream(f, name);
+    struct snap_decoder *d = snap_decoder_new();
+    bool ok = d != NULL;
+
+    *out = (struct blob){0};
+    if (s && s->size <= max)
+        out->data = calloc(1, (size_t)(s->units * SNAP_UNIT));
+    if (!ok || (s && !out->data))
+        ok = error_set(err, ERR_NOMEM, "not enough memory for the snapshot's %s", name);
+    for (uint64_t u = 0; ok && s && u < s->units; u++) {
+        enum snap_result r = snap_read_unit(d, s, u, out->data + u * SNAP_UNIT);
+        if (r != SNAP_IS_DATA && r != SNAP_IS_ZERO)
+            ok = error_set(err, ERR_FORMAT, "snapshot '%.300s' is damaged (%s): use another copy",
+                           f->path, name);
+    }
+    snap_decoder_free(d);
+    out->size = ok && s ? (size_t)s->size : 0;
+    if (!ok)
+        blob_free(out);
+    return ok;
+}
+
+/* ---- restoring ------------------------------------------------------------------------------- */
+
+/* Everything there is to check, before anything changes. */
+static bool check(struct tnm_snapshot *s, const tnm_restore_options *opt, struct error *err)
+{
+    tnm_error e;
+
+    if (!opt->verify || tnm_snapshot_verify(s, NULL, NULL, &e))
+        return true;
+    return error_set(err, (enum error_code)e.code, "%s", e.text);
+}
+
+/* The TLBs are empty: state was loaded. */
+static void take_over(struct tnm_machine *m, struct lazy *lazy)
+{
+    lazy_end(m->lazy);
+    m->lazy = lazy;
+    lazy_go(lazy);
+    machine_set_keeper(m);
+    run_restored(m);
+}
+
+static bool restore(struct tnm_machine *m, struct tnm_snapshot *s, const tnm_restore_options *opt,
+                    bool fresh, struct error *err)
+{
+    struct snap_buf before = {0};
+    struct snap_objects old = {0};
+
+    if (m->save)
+        return error_set(err, ERR_STATE, "the machine is being saved: wait for that");
+    if (!config_matches(m, s->file, err) || !check(s, opt, err))
+        return false;
+    struct lazy *lazy = lazy_start(m, s->file, fresh, err);
+    if (!lazy)
+        return false;
+    if (!fresh) {
+        state_write(m, &before);
+        if (before.failed || !snap_objects_parse(&old, before.data, before.len)) {
+            lazy_end(lazy);
+            snap_buf_free(&before);
+            return error_set(err, ERR_NOMEM, "not enough memory to restore");
+        }
+    }
+    bool ok = state_read(m, &s->file->stat, err);
+    struct error again;
+    if (!ok && !fresh)
+        CHECK(state_read(m, &old, &again));
+    snap_objects_free(&old);
+    snap_buf_free(&before);
+    if (!ok) {
+        lazy_end(lazy);
+        return false;
+    }
+    take_over(m, lazy);
+    if (opt->fresh_identity)
+        board_fresh_identity(m);
+    return true;
+}
+
+bool tnm_snapshot_restore(tnm_machine *m, tnm_snapshot *s, const tnm_restore_options *opt,
+                          tnm_error *err)
+{
+    const tnm_restore_options none = {0};
+    struct error e = {0};
+
+    return restore(m, s, opt ? opt : &none, false, &e) || give_error(&e, err);
+}
+
+tnm_machine *tnm_snapshot_create(tnm_snapshot *s, const tnm_config *cfg,
+                                 const tnm_restore_options *opt, tnm_error *err)
+{
+    const tnm_restore_options none = {0};
+    struct error e = {0};
+    tnm_config own;
+
+    if (!cfg) {
+        tnm_snapshot_config(s, &own);
+        cfg = &own;
+    }
+    struct tnm_machine *m = machine_new(cfg, s->file, &e);
+    if (m && restore(m, s, opt ? opt : &none, true, &e))
+        return m;
+    tnm_destroy(m);
+    give_error(&e, err);
+    return NULL;
+}
+
+/* ---- afterwards ------------------------------------------------------------------------------ */
+
+bool tnm_restore_poll(tnm_machine *m, uint64_t *done, uint64_t *total)
+{
+    uint64_t d = 0, t = 0;
+    bool under_way = m->lazy && !lazy_finished(m->lazy, &d, &t);
+
+    if (done)
+        *done = d;
+    if (total)
+        *total = t;
+    return under_way;
+}
+
+void machine_restore_done(struct tnm_machine *m)
+{
+    if (!m->lazy || !lazy_finished(m->lazy, NULL, NULL) || lazy_failed(m->lazy, NULL))
+        return;
+    lazy_end(m->lazy);
+    m->lazy = NULL;
+    machine_set_keeper(m);
+}
+
+void machine_bring_all_in(struct tnm_machine *m)
+{
+    if (m->lazy)
+        lazy_fill(m->lazy, 0, m->ram_below_4g + m->ram_above_4g);
+}
+
+bool lazy_broken(const struct tnm_machine *m, struct error *err)
+{
+    return m->lazy && lazy_failed(m->lazy, err);
+}
+
+void tnm_get_error(const tnm_machine *m, tnm_error *err)
+{
+    struct error e = {0};
+
+    lazy_broken(m, &e);
+    give_error(&e, err);
+}

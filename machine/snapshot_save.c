@@ -1,0 +1,284 @@
+/* The life of a save: tnm_save_begin takes what is small (configuration, declared state, a thumbnail)
+ * at once, write-protects memory and starts the capture; the guest goes on; tnm_save_poll tells when
+ * the file has its name. See machine/snapshot.h.
+ */
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "devices/vga.h"
+#include "machine/snapshot.h"
+
+#define THUMB_WIDTH  320u
+#define THUMB_HEIGHT 240u
+#define POOL_MIN     (16 * MIB) /* for copies of what the guest is about to change */
+#define POOL_MAX     (256 * MIB)
+
+struct save {
+    struct tnm_machine *m;
+    struct capture *capture;
+    char *path;
+    struct snap_buf conf, stat, thumb;
+    uint64_t pause_ns;
+};
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+static void before_write(void *opaque, uint64_t ra)
+{
+    struct tnm_machine *m = opaque;
+    uint64_t unit_ra = ra, size = PAGE_SIZE;
+
+    if (m->save)
+        capture_memory(m->save->capture, ra, &unit_ra, &size);
+    physmap_flag_clear(m->mem, unit_ra, size, PF_COPY);
+}
+
+static void bring_in(void *opaque, uint64_t ra)
+{
+    struct tnm_machine *m = opaque;
+
+    if (m->lazy)
+        lazy_bring_in(m->lazy, ra);
+    else
+        physmap_flag_clear(m->mem, ra, 1, PF_ABSENT);
+}
+
+void machine_set_keeper(struct tnm_machine *m)
+{
+    struct physmap_keeper k = {m, before_write, bring_in};
+    physmap_set_keeper(m->mem, m->save || m->lazy ? &k : NULL);
+}
+
+static void flag_memory(struct tnm_machine *m, const struct source *s, unsigned n, bool on)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (s[i].kind != SOURCE_MEMORY)
+            continue;
+        if (on)
+            physmap_flag_set(m->mem, s[i].ra, s[i].size, PF_COPY);
+        else
+            physmap_flag_clear(m->mem, s[i].ra, s[i].size, PF_COPY);
+    }
+}
+
+/* ---- thumbnail ------------------------------------------------------------------------------- */
+
+/* The mean of f by f pixels, as three bytes. */
+static void mean(uint8_t *rgb, const uint32_t *pixels, unsigned pitch, unsigned f)
+{
+    uint32_t sum[3] = {0};
+
+    for (unsigned y = 0; y < f; y++) {
+        for (unsigned x = 0; x < f; x++) {
+            uint32_t p = pixels[(size_t)y * pitch + x];
+            sum[0] += p >> 16 & 0xff;
+            sum[1] += p >> 8 & 0xff;
+            sum[2] += p & 0xff;
+        }
+    }
+    for (unsigned i = 0; i < 3; i++)
+        rgb[i] = (uint8_t)(sum[i] / (f * f));
+}
+
+static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
+{
+    struct vga_frame frame;
+
+    vga_render(m->vga, &frame);
+    m->screen_changed |= frame.changed; /* whoever shows the screen has not seen it */
+    unsigned f = MAX((frame.width + THUMB_WIDTH - 1) / THUMB_WIDTH,
+                     (frame.height + THUMB_HEIGHT - 1) / THUMB_HEIGHT);
+    if (!f)
+        return;
+    unsigned w = frame.width / f, h = frame.height / f;
+    uint8_t *p = w && h ? snap_buf_grow(out, 8 + (size_t)w * h * 3) : NULL;
+    if (!p)
+        return;
+    st32(p, w);
+    st32(p + 4, h);
+    for (unsigned y = 0; y < h; y++) {
+        for (unsigned x = 0; x < w; x++)
+            mean(p + 8 + ((size_t)y * w + x) * 3,
+                 frame.pixels + (size_t)y * f * frame.width + (size_t)x * f, frame.width, f);
+    }
+}
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+static void save_free(struct save *s)
+{
+    snap_buf_free(&s->conf);
+    snap_buf_free(&s->stat);
+    snap_buf_free(&s->thumb);
+    free(s->path);
+    free(s);
+}
+
+/* By a worker, when all streams are in the file. */
+static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
+{
+    struct save *s = opaque;
+
+    if (s->conf.failed || s->stat.failed)
+        return error_set(err, ERR_NOMEM, "not enough memory to save");
+    return (!s->thumb.len ||
+            snap_writer_chunk(w, SNAP_THMB, SNAP_DEFLATED, s->thumb.data, s->thumb.len)) &&
+           snap_writer_chunk(w, SNAP_CONF, SNAP_DEFLATED | SNAP_REQUIRED, s->conf.data,
+                             s->conf.len) &&
+           snap_writer_chunk(w, SNAP_STAT, SNAP_DEFLATED | SNAP_REQUIRED, s->stat.data,
+                             s->stat.len);
+}
+
+/* A file cannot take the place of one that it stands on. */
+static bool check_parents(const struct snap_file *parent, const char *path, struct error *err)
+{
+    struct stat target, st;
+
+    if (stat(path, &target))
+        return true;
+    for (const struct snap_file *f = parent; f; f = f->parent) {
+        if (fstat(f->fd, &st) == 0 && st.st_dev == target.st_dev && st.st_ino == target.st_ino)
+            return error_set(
+                err, ERR_INVALID,
+                "snapshot '%.300s' would overwrite its own parent: choose another name", path);
+    }
+    return true;
+}
+
+static bool begin(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
+                  struct snap_file *parent, struct error *err)
+{
+    struct source sources[MAX_SOURCES];
+    unsigned n = machine_sources(m, sources);
+    struct save *s = calloc(1, sizeof(*s));
+    struct snap_writer *w = NULL;
+
+    if (s) {
+        s->m = m;
+        s->path = strdup(path);
+    }
+    if (!s || !s->path) {
+        free(s);
+        return error_set(err, ERR_NOMEM, "not enough memory to save");
+    }
+    if (!check_parents(parent, path, err) || !(w = snap_writer_new(path, err))) {
+        save_free(s);
+        return false;
+    }
+    config_write(m, opt, parent, path, &s->conf);
+    state_write(m, &s->stat);
+    if (!opt->no_thumbnail)
+        make_thumb(m, &s->thumb);
+    flag_memory(m, sources, n, true);
+    struct capture_options co = {
+        .threads = opt->threads,
+        .parent = parent,
+        .machine = m,
+        .pool = align_up(MIN(MAX(m->cfg.memory / 16, POOL_MIN), POOL_MAX), SNAP_UNIT),
+        .last = write_rest,
+        .opaque = s,
+    };
+    s->capture = capture_start(w, sources, n, &co, err);
+    if (!s->capture) {
+        flag_memory(m, sources, n, false);
+        save_free(s);
+        return false;
+    }
+    m->save = s;
+    machine_set_keeper(m);
+    return true;
+}
+
+bool tnm_save_begin(tnm_machine *m, const char *path, const tnm_save_options *opt, tnm_error *err)
+{
+    const tnm_save_options none = {0};
+    struct snap_file *parent = NULL;
+    struct error e = {0};
+    uint64_t start = host_now_ns();
+
+    if (!opt)
+        opt = &none;
+    if (m->save)
+        error_set(&e, ERR_STATE, "the machine is being saved already: wait for that");
+    else if (lazy_broken(m, &e))
+        ;
+    else if (!opt->parent || (parent = snap_file_open(opt->parent, &e)))
+        begin(m, path, opt, parent, &e);
+    snap_file_unref(parent);
+    if (e.code)
+        return give_error(&e, err);
+    m->save->pause_ns = host_now_ns() - start;
+    return true;
+}
+
+/* ---- going on -------------------------------------------------------------------------------- */
+
+static void report(struct save *s, tnm_save_progress *out)
+{
+    if (!out)
+        return;
+    *out = (tnm_save_progress){.pause_ns = s->pause_ns, .path = s->path};
+    capture_progress(s->capture, &out->done, &out->total, &out->file_bytes);
+}
+
+/* Waits for the threads and takes everything back. */
+static bool end(struct tnm_machine *m, struct error *e)
+{
+    struct source sources[MAX_SOURCES];
+    struct save *s = m->save;
+    bool ok = capture_end(s->capture, e);
+
+    m->save = NULL;
+    flag_memory(m, sources, machine_sources(m, sources), false);
+    machine_set_keeper(m);
+    save_free(s);
+    return ok;
+}
+
+enum tnm_save_state tnm_save_poll(tnm_machine *m, tnm_save_progress *out, tnm_error *err)
+{
+    struct error e = {0};
+
+    if (out)
+        *out = (tnm_save_progress){0};
+    if (!m->save)
+        return TNM_SAVE_NONE;
+    report(m->save, out);
+    if (!capture_finished(m->save->capture))
+        return TNM_SAVE_RUNNING;
+    /* The name outlives the save until the next call. */
+    free(m->saved_path);
+    m->saved_path = m->save->path;
+    m->save->path = NULL;
+    if (out)
+        out->path = m->saved_path;
+    if (end(m, &e))
+        return TNM_SAVE_DONE;
+    give_error(&e, err);
+    return TNM_SAVE_FAILED;
+}
+
+bool tnm_save_wait(tnm_machine *m, tnm_error *err)
+{
+    struct error e = {0};
+
+    if (!m->save)
+        return true;
+    return end(m, &e) || give_error(&e, err);
+}
+
+void tnm_save_cancel(tnm_machine *m)
+{
+    struct error e;
+
+    if (!m->save)
+        return;
+    capture_cancel(m->save->capture);
+    end(m, &e);
+}
+
+bool tnm_snapshot_save(tnm_machine *m, const char *path, const tnm_save_options *opt,
+                       tnm_error *err)
+{
+    return tnm_save_begin(m, path, opt, err) && tnm_save_wait(m, err);
+}
