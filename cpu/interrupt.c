@@ -205,8 +205,10 @@ static bool deliver_protected(struct cpu *cpu, unsigned vector, enum int_kind ki
 
     if (!read_gate(cpu, vector, kind, &g))
         return false;
-    if (g.type == SYS_TASK_GATE)
+    if (g.type == SYS_TASK_GATE) {
+        cpu->eflags |= flags & FL_RF; /* a fault's RF goes to the old task's TSS */
         return deliver_task_gate(cpu, &g, has_error, error);
+    }
     if (!gate_code(cpu, &g, &cs))
         return false;
     cpl = ar_is_conforming(cs.ar) ? cpu->cpl : ar_dpl(cs.ar);
