@@ -80,6 +80,8 @@ static void leaf_features(const struct cpu *cpu, uint32_t out[4])
         out[EDX] |= BIT(9);
     if (cpu->cr4 & CR4_OSXSAVE)
         out[ECX] |= BIT(27);
+    if (!(cpu->misc_enable & MISC_ENABLE_MWAIT))
+        out[ECX] &= ~BIT(3);
 }
 
 /* Deterministic cache parameters: 32 KiB L1s, 256 KiB L2, 8 MiB shared L3; lines of 64 bytes. */
@@ -146,13 +148,19 @@ static void put_text(uint32_t *regs, const char *text, unsigned words)
         regs[k] = ld32(text + 4 * k);
 }
 
+static uint32_t max_leaf(const struct cpu *cpu)
+{
+    uint32_t max = cpu->model->max_leaf;
+    return cpu->misc_enable & MISC_ENABLE_LIMIT_CPUID ? MIN(max, 2u) : max;
+}
+
 static void basic_leaf(const struct cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     switch (leaf) {
     case 0: {
         static const char vendor[] = "GenuineIntel";
 
-        out[EAX] = cpu->model->max_leaf;
+        out[EAX] = max_leaf(cpu);
         out[EBX] = ld32(vendor);
         out[EDX] = ld32(vendor + 4);
         out[ECX] = ld32(vendor + 8);
@@ -222,6 +230,8 @@ static void extended_leaf(const struct cpu *cpu, uint32_t leaf, uint32_t out[4])
         put_bits(cpu, ext1_bits, ARRAY_LEN(ext1_bits), out);
         if (cpu_has(cpu, F_SYSCALL) && cpu_code64(cpu)) /* elsewhere the instruction is #UD */
             out[EDX] |= BIT(11);
+        if (cpu->misc_enable & MISC_ENABLE_NO_XD)
+            out[EDX] &= ~BIT(20);
         break;
     case 0x80000002:
     case 0x80000003:
@@ -256,7 +266,7 @@ void cpu_cpuid(const struct cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t 
         return;
     }
     /* out of range: Intel's answer is the last basic leaf's */
-    basic_leaf(cpu, MIN(leaf, cpu->model->max_leaf), subleaf, out);
+    basic_leaf(cpu, MIN(leaf, max_leaf(cpu)), subleaf, out);
 }
 
 bool op_cpuid(struct cpu *cpu, const struct insn *i)

@@ -28,7 +28,10 @@ enum {
 
 #define MTRRCAP          0x508ull /* 8 variable ranges, fixed ranges, write-combining */
 #define MCG_CAP          0x100ull /* MCG_CTL, no banks */
-#define MISC_ENABLE_FAST_STRINGS 1ull
+#define MISC_ENABLE_READ_ONLY (MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS)
+#define MISC_ENABLE_WRITABLE                                                                       \
+    (MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_TM1 | MISC_ENABLE_SPEEDSTEP | MISC_ENABLE_MWAIT |      \
+     MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_XTPR | MISC_ENABLE_NO_XD)
 #define SPEC_CTRL_BITS   (BIT64(0) | BIT64(10)) /* IBRS, BHI_DIS_S */
 
 /* What this CPU is not vulnerable to: all of it, as nothing here speculates. With these, Linux has
@@ -60,7 +63,8 @@ void cpu_reset_msrs(struct cpu *cpu)
     cpu->star = cpu->lstar = cpu->cstar = cpu->fmask = 0;
     cpu->kernel_gs_base = cpu->tsc_aux = cpu->spec_ctrl = 0;
     cpu->pat = 0x0007040600070406;
-    cpu->misc_enable = MISC_ENABLE_FAST_STRINGS;
+    cpu->misc_enable = MISC_ENABLE_READ_ONLY | MISC_ENABLE_FAST_STRINGS |
+                       (cpu_has(cpu, F_MONITOR) ? MISC_ENABLE_MWAIT : 0);
     cpu->tsc_offset = cpu->tsc_adjust = 0;
     cpu->mtrr_def = 0;
     memset(cpu->mtrr_fixed, 0, sizeof(cpu->mtrr_fixed));
@@ -254,7 +258,9 @@ static bool write_efer(struct cpu *cpu, uint64_t v)
 {
     uint64_t allowed = (cpu_has(cpu, F_SYSCALL) ? EFER_SCE : 0) |
                        (cpu_has(cpu, F_LM) ? EFER_LME | EFER_LMA : 0) |
-                       (cpu_has(cpu, F_NX) ? EFER_NXE : 0);
+                       (cpu_has(cpu, F_NX) && !(cpu->misc_enable & MISC_ENABLE_NO_XD)
+                            ? EFER_NXE
+                            : cpu->efer & EFER_NXE);
 
     if (!allowed || (v & ~allowed))
         return false;
@@ -366,10 +372,10 @@ bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v)
             return false;
         cpu->mcg_ctl = v;
         return true;
-    case MSR_MISC_ENABLE: /* the rest reports what cannot be changed */
+    case MSR_MISC_ENABLE:
         if (!cpu_has(cpu, F_LM))
             return false;
-        cpu->misc_enable = v & MISC_ENABLE_FAST_STRINGS;
+        cpu->misc_enable = (v & MISC_ENABLE_WRITABLE) | MISC_ENABLE_READ_ONLY;
         return true;
     case MSR_DEBUGCTL: /* LBR and BTF are accepted and do nothing */
         return cpu_has(cpu, F_CMOV) && !(v & ~3ull);

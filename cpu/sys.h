@@ -170,6 +170,18 @@ uint64_t cpu_tsc(const struct cpu *cpu);
 bool cpu_load_pdptes(struct cpu *cpu, uint64_t cr3);
 uint64_t cpu_cr4_allowed(const struct cpu *cpu);
 
+/* IA32_MISC_ENABLE: what can be switched. Thermal monitor, SpeedStep and xTPR are kept and do nothing, as
+ * there is no heat, frequency or bus here. */
+#define MISC_ENABLE_FAST_STRINGS BIT64(0)
+#define MISC_ENABLE_TM1          BIT64(3)
+#define MISC_ENABLE_NO_BTS       BIT64(11)
+#define MISC_ENABLE_NO_PEBS      BIT64(12)
+#define MISC_ENABLE_SPEEDSTEP    BIT64(16)
+#define MISC_ENABLE_MWAIT        BIT64(18)
+#define MISC_ENABLE_LIMIT_CPUID  BIT64(22)
+#define MISC_ENABLE_XTPR         BIT64(23)
+#define MISC_ENABLE_NO_XD        BIT64(34)
+
 struct cpu_model {
     const char *name;
     uint32_t signature; /* CPUID.1:EAX, and EDX at reset */

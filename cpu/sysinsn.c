@@ -487,7 +487,7 @@ bool op_monitor(struct cpu *cpu, const struct insn *i)
     uint64_t ea = cpu->r[REG_AX] << i->ea_shift >> i->ea_shift, lin, v, paddr, page;
     bool writable, global;
 
-    if (cpu->cpl)
+    if (cpu->cpl || !(cpu->misc_enable & MISC_ENABLE_MWAIT))
         return cpu_ud(cpu);
     if ((uint32_t)cpu->r[REG_CX])
         return cpu_gp0(cpu);
@@ -506,7 +506,7 @@ bool op_mwait(struct cpu *cpu, const struct insn *i)
 {
     bool armed = cpu->monitor_addr != UINT64_MAX;
 
-    if (cpu->cpl)
+    if (cpu->cpl || !(cpu->misc_enable & MISC_ENABLE_MWAIT))
         return cpu_ud(cpu);
     if ((uint32_t)cpu->r[REG_CX] & ~1u)
         return cpu_gp0(cpu);

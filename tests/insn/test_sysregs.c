@@ -238,12 +238,36 @@ START_TEST(vex_and_the_mode)
 }
 END_TEST
 
+START_TEST(misc_enable)
+{
+    uint32_t out[4];
+
+    new_cpu("max");
+    ck_assert_uint_eq(rdmsr(0x1a0), BIT64(0) | BIT64(11) | BIT64(12) | BIT64(18));
+    ck_assert(wrmsr(0x1a0, 0x400c50809));
+    ck_assert_uint_eq(rdmsr(0x1a0), 0x400c51809);
+    cpu_cpuid(cpu, 0, 0, out);
+    ck_assert_uint_eq(out[0], 2);
+    cpu_cpuid(cpu, 0x80000001, 0, out);
+    ck_assert_uint_eq(out[3] & BIT(20), 0);
+    ck_assert(!wrmsr(0xc0000080, EFER_NXE));
+    ck_assert(wrmsr(0x1a0, 0));
+    ck_assert(wrmsr(0xc0000080, EFER_NXE));
+    cpu_cpuid(cpu, 1, 0, out);
+    ck_assert_uint_eq(out[2] & BIT(3), 0);
+    protected_mode(0);
+    AGAIN("\x0f\x01\xc8"); /* monitor */
+    expect_fault(EXC_UD, -1);
+    drop_cpu();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         pdptes_are_registers,     long_mode_wants_a_wide_tss, no_57_bits,
         compatibility_mode_wraps, tsc_writes_are_told,        xsaves,
-        vex_and_the_mode,
+        vex_and_the_mode,         misc_enable,
     };
     return RUN_TESTS("sysregs", tests);
 }
