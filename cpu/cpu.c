@@ -363,6 +363,7 @@ static const struct vm_field cpu_fields[] = {
     VM_INT(struct cpu, spec_ctrl),
     VM_INT(struct cpu, tsc_offset),
     VM_INT(struct cpu, tsc_adjust),
+    VM_INT(struct cpu, debugctl),
     VM_INT(struct cpu, mtrr_def),
     VM_INTS(struct cpu, mtrr_fixed, uint64_t),
     VM_INTS(struct cpu, mtrr_base, uint64_t),

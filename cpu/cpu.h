@@ -247,7 +247,7 @@ struct cpu {
     /* MSRs */
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t star, lstar, cstar, fmask, kernel_gs_base, tsc_aux, pat, misc_enable, spec_ctrl;
-    uint64_t tsc_offset, tsc_adjust;
+    uint64_t tsc_offset, tsc_adjust, debugctl;
     uint64_t mtrr_def, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
     uint64_t mcg_status, mcg_ctl, bios_sign;
     uint32_t pkru;

@@ -7,6 +7,7 @@
 #include "cpu/interp.h"
 #include "cpu/interp_mem.h"
 #include "cpu/sem.h"
+#include "cpu/sys.h"
 #include "cpu/xsave.h"
 
 /* ---- memory ------------------------------------------------------------------------------------ */
@@ -378,16 +379,33 @@ static void execute(struct cpu *cpu, struct block *b)
     cpu->blk = NULL;
 }
 
+/* With DEBUGCTL.BTF, TF traps only taken branches: what led elsewhere than to the next instruction, or,
+ * repeating, to itself. */
+static bool step_is_due(const struct cpu *cpu, const struct insn *i, uint64_t from)
+{
+    uint64_t next = from + i->len;
+
+    if (LIKELY(!(cpu->debugctl & DEBUGCTL_BTF)))
+        return true;
+    if (!(cpu->mode & MODE_CODE64))
+        next = (uint32_t)next;
+    return cpu->rip != next && !(cpu->rip == from && (insn_row(i)->attr & AT_REP));
+}
+
 /* One instruction and no more, whatever links lead on. */
 static void execute_single(struct cpu *cpu, struct block *b, bool tf)
 {
+    struct insn insn = b->insn[0]; /* the block may go */
+    uint64_t from = cpu->rip;
+
     cpu->step_done = false;
     cpu_interrupt(cpu, CPU_LEAVE);
     execute(cpu, b);
     cpu_clear_interrupt(cpu, CPU_LEAVE);
     /* MOV SS and POP SS lose their own single-step trap (SDM vol. 3, 6.8.3). */
-    if (tf && !cpu->step_done && !cpu->shadow_ss && cpu->exc_vector == EXC_NONE)
-        cpu->pending_dr6 |= 1u << 14; /* BS */
+    if (tf && !cpu->step_done && !cpu->shadow_ss && cpu->exc_vector == EXC_NONE &&
+        step_is_due(cpu, &insn, from))
+        cpu->pending_dr6 |= DR6_BS;
 }
 
 /* One turn: service what is pending, then run blocks until one leaves. */

@@ -312,8 +312,10 @@ static bool deliver(struct cpu *cpu, unsigned vector, enum int_kind kind, bool h
     LOG(cpu->env.log, LOG_INT, "cpu%u: vector %02x kind %d error %x at %04x:%llx cpl %u%s",
         cpu->index, vector, kind, has_error ? error : 0, cpu->seg[SEG_CS].sel,
         (unsigned long long)cpu->rip, cpu->cpl, vector == EXC_PF && has_error ? " #PF" : "");
-    if (vector == EXC_DB && kind != INT_SOFT)
+    if (vector == EXC_DB && kind != INT_SOFT) {
         cpu->dr[7] &= ~DR7_GD; /* so that the handler may use the debug registers */
+        cpu->debugctl &= ~(DEBUGCTL_LBR | DEBUGCTL_BTF); /* vol. 3, 17.4.3 and 17.4.4 */
+    }
     if (!(cpu->cr0 & CR0_PE))
         return deliver_real(cpu, vector, ext);
     if (kind == INT_SOFT && (cpu->eflags & FL_VM)) {

@@ -65,7 +65,7 @@ void cpu_reset_msrs(struct cpu *cpu)
     cpu->pat = 0x0007040600070406;
     cpu->misc_enable = MISC_ENABLE_READ_ONLY | MISC_ENABLE_FAST_STRINGS |
                        (cpu_has(cpu, F_MONITOR) ? MISC_ENABLE_MWAIT : 0);
-    cpu->tsc_offset = cpu->tsc_adjust = 0;
+    cpu->tsc_offset = cpu->tsc_adjust = cpu->debugctl = 0;
     cpu->mtrr_def = 0;
     memset(cpu->mtrr_fixed, 0, sizeof(cpu->mtrr_fixed));
     memset(cpu->mtrr_base, 0, sizeof(cpu->mtrr_base));
@@ -243,6 +243,7 @@ bool cpu_read_msr(struct cpu *cpu, uint32_t msr, uint64_t *v)
         *v = cpu->misc_enable;
         return cpu_has(cpu, F_LM);
     case MSR_DEBUGCTL:
+        *v = cpu->debugctl;
         return cpu_has(cpu, F_CMOV);
     case MSR_PAT:
         *v = cpu->pat;
@@ -377,8 +378,11 @@ bool cpu_write_msr(struct cpu *cpu, uint32_t msr, uint64_t v)
             return false;
         cpu->misc_enable = (v & MISC_ENABLE_WRITABLE) | MISC_ENABLE_READ_ONLY;
         return true;
-    case MSR_DEBUGCTL: /* LBR and BTF are accepted and do nothing */
-        return cpu_has(cpu, F_CMOV) && !(v & ~3ull);
+    case MSR_DEBUGCTL: /* LBR is kept; the models name no registers that would hold branches */
+        if (!cpu_has(cpu, F_CMOV) || (v & ~(DEBUGCTL_LBR | DEBUGCTL_BTF)))
+            return false;
+        cpu->debugctl = v;
+        return true;
     case MSR_PAT:
         if (!cpu_has(cpu, F_PAT) || !memory_types_ok(v, true))
             return false;

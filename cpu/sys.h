@@ -23,6 +23,9 @@ enum {
 #define DR6_BT 0x8000ull
 #define DR6_FIXED 0xffff0ff0ull
 #define DR7_GD 0x2000ull
+/* IA32_DEBUGCTL */
+#define DEBUGCTL_LBR 1ull
+#define DEBUGCTL_BTF 2ull
 #define DR7_FIXED 0x400ull
 
 static inline bool lin_canonical(uint64_t lin)

@@ -262,12 +262,33 @@ START_TEST(misc_enable)
 }
 END_TEST
 
+/* DEBUGCTL.BTF: TF traps at the jump that is taken; #DB clears it. */
+START_TEST(branch_trap)
+{
+    uint64_t done;
+
+    new_cpu("max");
+    protected_mode(0);
+    ck_assert(!wrmsr(0x1d9, 4) && wrmsr(0x1d9, 3));
+    ck_assert_uint_eq(rdmsr(0x1d9), 3);
+    cpu->eflags |= FL_TF;
+    RUN("\x90\x31\xc0\x75\x10\x74\x10", 3); /* nop; xor eax, eax; jnz; jz */
+    ck_assert_uint_eq(cpu->rip, CODE + 5);
+    cpu_run(cpu, 2, &done);
+    ck_assert_uint_eq(cpu->rip, handler(EXC_DB));
+    ck_assert_uint_eq(get(cpu->r[REG_SP], 4), CODE + 0x17);
+    ck_assert_uint_eq(cpu->dr[6] & DR6_BS, DR6_BS);
+    ck_assert_uint_eq(rdmsr(0x1d9), 0);
+    drop_cpu();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         pdptes_are_registers,     long_mode_wants_a_wide_tss, no_57_bits,
         compatibility_mode_wraps, tsc_writes_are_told,        xsaves,
-        vex_and_the_mode,         misc_enable,
+        vex_and_the_mode,         misc_enable,                branch_trap,
     };
     return RUN_TESTS("sysregs", tests);
 }
