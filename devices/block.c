@@ -98,12 +98,20 @@ struct block_dev *block_open_chained(const struct block_options *opt,
         error_set(err, ERR_NOMEM, "not enough memory to open '%s'", opt->path);
         return NULL;
     }
+    b->path = strdup(opt->path);
+    if (!b->path) {
+        free(b);
+        host_file_close(&f);
+        error_set(err, ERR_NOMEM, "not enough memory to open '%s'", opt->path);
+        return NULL;
+    }
     b->readonly = opt->readonly;
     b->guard_magic = guessed && !qcow2;
     b->drv = qcow2 ? &qcow2_driver : &raw_driver;
     b->state = qcow2 ? qcow2_open(&f, opt->path, above, &b->size, err)
                      : raw_open(&f, opt->path, &b->size, err);
     if (!b->state) {
+        free(b->path);
         free(b);
         return NULL;
     }
@@ -111,7 +119,7 @@ struct block_dev *block_open_chained(const struct block_options *opt,
         struct block_dev *top = calloc(1, sizeof(*top));
         b->readonly = true;
         if (top) {
-            *top = (struct block_dev){.drv = &overlay_driver, .size = b->size};
+            *top = (struct block_dev){.drv = &overlay_driver, .size = b->size, .under = b};
             top->state = overlay_open(b, err);
         }
         if (!top || !top->state) {
@@ -138,6 +146,7 @@ void block_close(struct block_dev *b)
     if (!b->readonly)
         b->drv->flush(b->state);
     b->drv->close(b->state);
+    free(b->path);
     free(b);
 }
 
@@ -158,15 +167,27 @@ static bool in_range(const struct block_dev *b, uint64_t offset, uint64_t len)
     return offset <= b->size && len <= b->size - offset;
 }
 
-bool block_read(struct block_dev *b, uint64_t offset, void *buf, size_t len)
+/* Around everything that a request does. */
+static bool enter(struct block_dev *b, uint64_t offset, uint64_t len, bool write)
 {
-    return in_range(b, offset, len) && b->drv->read(b->state, offset, buf, len);
+    return LIKELY(!b->watch) || b->watch->enter(b->watch->opaque, offset, len, write);
 }
 
-bool block_write(struct block_dev *b, uint64_t offset, const void *buf, size_t len)
+static bool leave(struct block_dev *b, bool ok)
 {
-    if (b->readonly || !in_range(b, offset, len))
-        return false;
+    if (UNLIKELY(b->watch))
+        b->watch->leave(b->watch->opaque);
+    return ok;
+}
+
+bool block_read(struct block_dev *b, uint64_t offset, void *buf, size_t len)
+{
+    return in_range(b, offset, len) && enter(b, offset, len, false) &&
+           leave(b, b->drv->read(b->state, offset, buf, len));
+}
+
+static bool checked_write(struct block_dev *b, uint64_t offset, const void *buf, size_t len)
+{
     /* An image taken for raw because nothing else matched must not become another format by what
      * a guest writes: the next start would follow the guest's backing file name to any file of the
      * host. Saying format=raw lifts this. */
@@ -182,22 +203,27 @@ bool block_write(struct block_dev *b, uint64_t offset, const void *buf, size_t l
     return b->drv->write(b->state, offset, buf, len);
 }
 
+bool block_write(struct block_dev *b, uint64_t offset, const void *buf, size_t len)
+{
+    return !b->readonly && in_range(b, offset, len) && enter(b, offset, len, true) &&
+           leave(b, checked_write(b, offset, buf, len));
+}
+
 bool block_flush(struct block_dev *b)
 {
-    return b->readonly || b->drv->flush(b->state);
+    return b->readonly || (enter(b, 0, 0, false) && leave(b, b->drv->flush(b->state)));
 }
 
 bool block_trim(struct block_dev *b, uint64_t offset, uint64_t len)
 {
     if (b->readonly || !in_range(b, offset, len))
         return false;
-    return len == 0 || !b->drv->trim || b->drv->trim(b->state, offset, len);
+    return len == 0 || !b->drv->trim ||
+           (enter(b, offset, len, true) && leave(b, b->drv->trim(b->state, offset, len)));
 }
 
-bool block_write_zeroes(struct block_dev *b, uint64_t offset, uint64_t len)
+static bool zeroes(struct block_dev *b, uint64_t offset, uint64_t len)
 {
-    if (b->readonly || !in_range(b, offset, len))
-        return false;
     if (len == 0 || (b->drv->zero && b->drv->zero(b->state, offset, len)))
         return true;
     static const uint8_t zeros[64 * KIB];
@@ -209,4 +235,81 @@ bool block_write_zeroes(struct block_dev *b, uint64_t offset, uint64_t len)
         len -= n;
     }
     return true;
+}
+
+bool block_write_zeroes(struct block_dev *b, uint64_t offset, uint64_t len)
+{
+    return !b->readonly && in_range(b, offset, len) && enter(b, offset, len, true) &&
+           leave(b, zeroes(b, offset, len));
+}
+
+/* ---- snapshots -------------------------------------------------------------------------------- */
+
+void block_set_watch(struct block_dev *b, const struct block_watch *w)
+{
+    b->watch = w;
+}
+
+const char *block_path(const struct block_dev *b)
+{
+    return b->under ? block_path(b->under) : b->path;
+}
+
+unsigned block_bases(const struct block_dev *b, struct block_base *out, unsigned max)
+{
+    if (b->under)
+        return block_bases(b->under, out, max);
+    unsigned n = b->drv->bases(b->state, !b->readonly, out, max);
+    for (unsigned i = 0; i < n; i++) {
+        if (!out[i].path)
+            out[i].path = b->path;
+    }
+    return n;
+}
+
+static size_t unit_len(const struct block_dev *b, uint64_t unit)
+{
+    return (size_t)MIN((uint64_t)BLOCK_UNIT, b->size - unit * BLOCK_UNIT);
+}
+
+static bool has_base(const struct block_dev *b)
+{
+    struct block_base one;
+    return block_bases(b, &one, 1) > 0;
+}
+
+enum block_unit block_unit_get(struct block_dev *b, uint64_t unit, uint8_t *buf)
+{
+    uint64_t offset = unit * BLOCK_UNIT;
+    size_t len = unit_len(b, unit);
+
+    if (b->readonly)
+        return BLOCK_AS_BASE;
+    if (!b->drv->written(b->state, offset, len))
+        return has_base(b) ? BLOCK_AS_BASE : BLOCK_ZERO;
+    if (!b->drv->read(b->state, offset, buf, len))
+        return BLOCK_ERROR;
+    memset(buf + len, 0, BLOCK_UNIT - len);
+    return BLOCK_DATA;
+}
+
+bool block_unit_put(struct block_dev *b, uint64_t unit, enum block_unit how, const uint8_t *buf)
+{
+    uint64_t offset = unit * BLOCK_UNIT;
+    size_t len = unit_len(b, unit);
+
+    switch (how) {
+    case BLOCK_AS_BASE:
+        return b->readonly || (b->drv->revert && b->drv->revert(b->state, offset, len));
+    case BLOCK_ZERO:
+        if (b->readonly)
+            return false;
+        if (!has_base(b) && !b->drv->written(b->state, offset, len))
+            return true;
+        return zeroes(b, offset, len);
+    case BLOCK_DATA:
+        return !b->readonly && b->drv->write(b->state, offset, buf, len);
+    default:
+        return false;
+    }
 }

@@ -76,6 +76,26 @@ bool host_file_punch(const struct host_file *f, uint64_t offset, uint64_t len)
 
 #endif
 
+#ifdef SEEK_DATA
+
+bool host_file_has_data(const struct host_file *f, uint64_t offset, uint64_t len)
+{
+    if (offset >= f->size)
+        return false;
+    off_t at = lseek(f->fd, (off_t)offset, SEEK_DATA);
+    /* ENXIO: no more data up to the end. Other errors: no answer. */
+    return at < 0 ? errno != ENXIO : (uint64_t)at < offset + len;
+}
+
+#else
+
+bool host_file_has_data(const struct host_file *f, uint64_t offset, uint64_t len)
+{
+    return offset < f->size;
+}
+
+#endif
+
 static bool open_error(struct error *err, const char *path, bool writable)
 {
     switch (errno) {

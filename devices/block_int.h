@@ -42,6 +42,9 @@ bool host_file_flush(const struct host_file *f);
 /* Gives the range's room back; it then reads as zeros. False where the host cannot. */
 bool host_file_punch(const struct host_file *f, uint64_t offset, uint64_t len);
 
+/* False only if the host says that the range lies in a hole, or past the end. */
+bool host_file_has_data(const struct host_file *f, uint64_t offset, uint64_t len);
+
 /* ---- formats ---------------------------------------------------------------------------------- */
 
 struct block_driver {
@@ -54,6 +57,12 @@ struct block_driver {
     bool (*trim)(void *state, uint64_t offset, uint64_t len);
     bool (*flush)(void *state);
     void (*close)(void *state);
+    /* For snapshots: see block_unit_get. Files of the base, when the device is written or when it is
+     * not. Whether any of a range was written since the base (false only if none was, or if there is
+     * no base and all is zeros); making it as the base has it again. NULL: no base but for reading. */
+    unsigned (*bases)(const void *state, bool written, struct block_base *out, unsigned max);
+    bool (*written)(void *state, uint64_t offset, uint64_t len);
+    bool (*revert)(void *state, uint64_t offset, uint64_t len);
 };
 
 struct block_dev {
@@ -61,7 +70,10 @@ struct block_dev {
     void *state;
     uint64_t size; /* a multiple of SECTOR */
     bool readonly;
-    bool guard_magic; /* format was guessed as raw: see block_write */
+    bool guard_magic;        /* format was guessed as raw: see block_write */
+    char *path;              /* as it was named; of an overlay, NULL */
+    struct block_dev *under; /* of an overlay */
+    const struct block_watch *watch;
 };
 
 /* A chain of images being opened, innermost first: guards against cycles and silly depths. */

@@ -122,6 +122,27 @@ static bool overlay_flush(void *state)
     return true; /* nothing here outlives the process anyway */
 }
 
+/* ---- snapshots: the base is the image under it (block.c asks that) ---------------------------- */
+
+static bool overlay_written(void *state, uint64_t offset, uint64_t len)
+{
+    struct overlay *o = state;
+    for (uint64_t g = offset / GRAIN; g * GRAIN < offset + len; g++) {
+        if (grain_held(o, g))
+            return true;
+    }
+    return false;
+}
+
+/* Whole grains, as units are. */
+static bool overlay_revert(void *state, uint64_t offset, uint64_t len)
+{
+    struct overlay *o = state;
+    for (uint64_t g = offset / GRAIN; g * GRAIN < offset + len; g++)
+        o->held[g >> 3] &= (uint8_t) ~(1u << (g & 7));
+    return true;
+}
+
 const struct block_driver overlay_driver = {
     .name = "overlay",
     .read = overlay_read,
@@ -129,4 +150,6 @@ const struct block_driver overlay_driver = {
     .trim = overlay_trim,
     .flush = overlay_flush,
     .close = overlay_close,
+    .written = overlay_written,
+    .revert = overlay_revert,
 };

@@ -379,6 +379,62 @@ fail:
     return NULL;
 }
 
+/* ---- snapshots -------------------------------------------------------------------------------- */
+
+static unsigned qcow2_bases(const void *state, bool written, struct block_base *out, unsigned max)
+{
+    const struct qcow2 *q = state;
+    unsigned n = 0;
+
+    if (!written && max)
+        out[n++] = (struct block_base){.fd = q->file.fd};
+    return n + (q->backing ? block_bases(q->backing, out + n, max - n) : 0);
+}
+
+/* The L2 entry of a guest cluster; false on an error. */
+static bool find_entry(struct qcow2 *q, uint64_t index, uint64_t *entry)
+{
+    uint64_t l1 = q->l1[index >> q->l2_bits];
+
+    *entry = 0;
+    if (!l1)
+        return true;
+    if (!(l1 & Q2_OFFSET) || (l1 & Q2_L1_RESERVED))
+        return false;
+    struct q2_table *t = qcow2_table(q, &q->l2_cache, l1 & Q2_OFFSET, false);
+    if (t)
+        *entry = ldbe64(t->data + (index & (BIT64(q->l2_bits) - 1)) * 8);
+    return t != NULL;
+}
+
+static bool qcow2_written(void *state, uint64_t offset, uint64_t len)
+{
+    struct qcow2 *q = state;
+    uint64_t entry;
+
+    for (uint64_t i = offset >> q->cluster_bits; i << q->cluster_bits < offset + len; i++) {
+        if (!find_entry(q, i, &entry) || entry)
+            return true; /* reading will tell of the error */
+    }
+    return false;
+}
+
+/* An entry is not taken back; the cluster gets the contents of the backing file. */
+static bool qcow2_revert(void *state, uint64_t offset, uint64_t len)
+{
+    struct qcow2 *q = state;
+    uint8_t *buf;
+    bool ok;
+
+    if (!qcow2_written(q, offset, len))
+        return true;
+    buf = malloc((size_t)len);
+    ok = buf && read_backing(q, offset, buf, (size_t)len) &&
+         qcow2_write(q, offset, buf, (size_t)len);
+    free(buf);
+    return ok;
+}
+
 const struct block_driver qcow2_driver = {
     .name = "qcow2",
     .read = qcow2_read,
@@ -387,4 +443,7 @@ const struct block_driver qcow2_driver = {
     .trim = qcow2_trim,
     .flush = qcow2_flush,
     .close = qcow2_close,
+    .bases = qcow2_bases,
+    .written = qcow2_written,
+    .revert = qcow2_revert,
 };

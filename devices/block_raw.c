@@ -83,6 +83,23 @@ static void raw_close(void *state)
     free(r);
 }
 
+/* ---- snapshots -------------------------------------------------------------------------------- */
+
+static unsigned raw_bases(const void *state, bool written, struct block_base *out, unsigned max)
+{
+    const struct raw *r = state;
+    if (written || !max)
+        return 0;
+    *out = (struct block_base){.fd = r->file.fd};
+    return 1;
+}
+
+static bool raw_written(void *state, uint64_t offset, uint64_t len)
+{
+    struct raw *r = state;
+    return host_file_has_data(&r->file, offset, len);
+}
+
 const struct block_driver raw_driver = {
     .name = "raw",
     .read = raw_read,
@@ -91,4 +108,6 @@ const struct block_driver raw_driver = {
     .trim = raw_trim,
     .flush = raw_flush,
     .close = raw_close,
+    .bases = raw_bases,
+    .written = raw_written,
 };

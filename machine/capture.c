@@ -18,7 +18,7 @@
 #include "base/hash.h"
 #include "base/hostmem.h"
 #include "devices/block.h"
-#include "machine/snapshot.h"
+#include "machine/disks.h"
 
 #define THREADS_MAX 32
 #define LEVEL       1 /* of zlib: measured, others cost more than they save */
@@ -121,6 +121,21 @@ static void copy_memory(struct capture *c, const struct stream *s, uint64_t unit
     copy_unit(to, physmap_host(m->mem, s->from.ra), s->from.size, unit);
 }
 
+/* A unit of a disk, under its lock: the first one to come takes it. */
+static enum block_unit take_disk(struct capture *c, struct stream *s, uint64_t unit, uint8_t *to)
+{
+    enum block_unit how = disk_unit(c->opt.machine, s->from.disk, unit, to);
+
+    s->taken[unit] = true;
+    if (how == BLOCK_AS_BASE)
+        s->entry[unit].kind = SNAP_BASE;
+    else if (how == BLOCK_ZERO)
+        s->entry[unit].kind = SNAP_ZERO;
+    else if (how == BLOCK_ERROR)
+        fail(c, ERR_IO, "a disk image cannot be read: check the host's disk");
+    return how;
+}
+
 enum got { GOT_DATA, GOT_NOTHING, GOT_FAILURE };
 
 /* Contents of a unit by its source, or the entry's kind if there are none to store. */
@@ -157,7 +172,10 @@ static enum got get_unit(struct worker *w, struct stream *s, uint64_t unit)
             return GOT_FAILURE;
         }
     default:
-        return GOT_NOTHING;
+        disk_lock(c->opt.machine, s->from.disk);
+        enum block_unit how = s->taken[unit] ? BLOCK_ZERO : take_disk(c, s, unit, w->buf);
+        disk_unlock(c->opt.machine, s->from.disk);
+        return how == BLOCK_DATA ? GOT_DATA : GOT_NOTHING;
     }
 }
 
@@ -382,6 +400,29 @@ void capture_memory(struct capture *c, uint64_t ra, uint64_t *unit_ra, uint64_t 
     }
     put_copy(c, copy, !taken); /* before a worker can see it taken and find the queue empty */
     pthread_mutex_unlock(lock_of(c, unit));
+}
+
+void capture_disk(struct capture *c, unsigned stream, uint64_t unit)
+{
+    struct stream *s = &c->stream[stream];
+    struct tnm_machine *m = c->opt.machine;
+    enum block_unit how = BLOCK_ZERO;
+
+    /* As above; only this thread changes disks, so what it has seen taken stays so. */
+    disk_lock(m, s->from.disk);
+    bool taken = s->taken[unit];
+    disk_unlock(m, s->from.disk);
+    struct copy *copy = taken ? NULL : get_copy(c);
+    if (!copy)
+        return;
+    disk_lock(m, s->from.disk);
+    if (!s->taken[unit]) {
+        how = take_disk(c, s, unit, copy->data);
+        copy->stream = s;
+        copy->unit = unit;
+    }
+    put_copy(c, copy, how == BLOCK_DATA);
+    disk_unlock(m, s->from.disk);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -10,7 +10,7 @@
 
 #include "base/hostmem.h"
 #include "devices/vga.h"
-#include "machine/snapshot.h"
+#include "machine/disks.h"
 
 struct part {
     const struct snap_stream *stream;
@@ -118,6 +118,8 @@ static void *bring_rest(void *arg)
         }
     }
     snap_decoder_free(d);
+    if (!disks_bring_rest(l->m, &l->stop, &l->done))
+        atomic_store(&l->failed, true);
     if (!atomic_load(&l->stop))
         atomic_store(&l->finished, true);
     return NULL;
@@ -194,6 +196,7 @@ void lazy_go(struct lazy *l)
             fill(l, vram, u, l->own);
         }
     }
+    l->total += disks_left(l->m);
     /* Without a thread everything still comes when it is touched. */
     l->started = pthread_create(&l->thread, NULL, bring_rest, l) == 0;
 }
@@ -211,10 +214,11 @@ bool lazy_failed(const struct lazy *l, struct error *err)
 {
     if (!atomic_load(&l->failed))
         return false;
-    return !error_set(err, ERR_FORMAT,
-                      "snapshot '%.300s' is damaged: contents of memory could not be read from it, "
-                      "and the machine cannot go on: use another copy",
-                      l->file->path);
+    return !error_set(
+        err, ERR_FORMAT,
+        "contents of snapshot '%.300s' could not be read, or not be written to a disk "
+        "image, and the machine cannot go on: check both",
+        l->file->path);
 }
 
 void lazy_end(struct lazy *l)

@@ -20,7 +20,7 @@
 #include "devices/uart.h"
 #include "devices/vga.h"
 #include "machine/machine_int.h"
-#include "machine/snapshot.h"
+#include "machine/disks.h"
 
 #define MEMORY_MIN    (1 * MIB)
 #define MEMORY_MAX    (1ull << (PHYS_ADDR_BITS - 1))
@@ -112,6 +112,7 @@ static const struct vm_field machine_fields[] = {
     HOST(origin),
     HOST(save),
     HOST(lazy),
+    HOST(disks),
     HOST(saved_path),
     HOST(screen_changed),
     HOST(log),
@@ -319,7 +320,8 @@ static bool create(struct tnm_machine *m, const tnm_config *cfg, struct error *e
                          (int)strcspn(bad, ","), bad);
     m->wake = host_wake_new();
     m->ports = portmap_new(&m->log);
-    if (!m->wake || !m->ports)
+    m->disks = calloc(1, sizeof(*m->disks));
+    if (!m->wake || !m->ports || !m->disks)
         return error_set(err, ERR_NOMEM, "the host is out of memory");
     clock_init(&m->clock);
     set_date(m);
@@ -368,6 +370,10 @@ void tnm_destroy(tnm_machine *m)
         return;
     tnm_save_cancel(m);
     lazy_end(m->lazy);
+    if (m->disks) {
+        disks_settle(m);
+        disks_free(m);
+    }
     board_destroy(m);
     for (unsigned i = 0; i < m->ncpus; i++)
         cpu_free(m->cpu[i]);
@@ -382,6 +388,7 @@ void tnm_destroy(tnm_machine *m)
     for (unsigned i = 0; i < m->ncfg_strings; i++)
         free(m->cfg_strings[i]);
     free(m->saved_path);
+    free(m->disks);
     free(m);
 }
 
@@ -487,6 +494,7 @@ bool tnm_change_floppy(tnm_machine *m, const char *path, tnm_error *err)
 
     if (path && !(b = board_open_floppy(path, &e)))
         return give_error(&e, err);
+    disks_floppy_leaves(m);
     if (!fdc_set_media(m->fdc, 0, b)) {
         if (b)
             block_close(b);

@@ -47,6 +47,7 @@ struct hpet;
 struct vmgenid;
 struct lazy;
 struct save;
+struct disk_set;
 struct snap_file;
 
 /* A file's contents in host memory. */
@@ -121,8 +122,9 @@ struct tnm_machine {
     uint64_t random;
 
     /* Snapshots: snapshot.h. */
-    struct save *save;   /* under way; NULL: none */
-    struct lazy *lazy;   /* contents still in a file; NULL: none */
+    struct save *save; /* under way; NULL: none */
+    struct lazy *lazy; /* contents still in a file; NULL: none */
+    struct disk_set *disks;
     char *saved_path;    /* of the save that tnm_save_poll told the end of */
     bool screen_changed; /* a thumbnail was drawn since the screen was asked for */
 

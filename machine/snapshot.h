@@ -44,7 +44,7 @@ struct source {
     uint64_t size;
     uint64_t ra;                    /* memory: place in the store */
     const uint8_t *data;            /* blob: never changes */
-    struct block_dev *block;        /* disk */
+    unsigned disk;                  /* disk: its place, see disks.h */
     const struct snap_stream *file; /* another snapshot's */
     enum snap_kind missing;
 };
@@ -70,7 +70,7 @@ struct capture *capture_start(struct snap_writer *w, const struct source *source
                               const struct capture_options *opt, struct error *err);
 /* The machine's thread is about to change the page at ra, or a unit of a disk. */
 void capture_memory(struct capture *c, uint64_t ra, uint64_t *unit_ra, uint64_t *unit_size);
-void capture_disk(struct capture *c, unsigned source, uint64_t unit);
+void capture_disk(struct capture *c, unsigned stream, uint64_t unit);
 void capture_progress(struct capture *c, uint64_t *done, uint64_t *total, uint64_t *bytes);
 bool capture_finished(struct capture *c);
 bool capture_wait(struct capture *c, unsigned ms); /* at most so long; whether it is finished */

@@ -1,6 +1,7 @@
 /* Looking at snapshot files: what `tinamou snapshot` shows, compares and merges. See
  * machine/snapshot.h and the public header.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "machine/snapshot.h"
@@ -56,8 +57,39 @@ bool tnm_snapshot_get_base(const tnm_snapshot *s, unsigned n, tnm_snapshot_base 
     return true;
 }
 
+static bool add_base(struct tnm_snapshot *s, const struct snap_object *o, unsigned i)
+{
+    char name[3][32];
+    tnm_snapshot_base *grown = realloc(s->base, (s->nbases + 1) * sizeof(*s->base));
+
+    if (!grown)
+        return false;
+    s->base = grown;
+    snprintf(name[0], sizeof(name[0]), "base[%u].path", i);
+    snprintf(name[1], sizeof(name[1]), "base[%u].size", i);
+    snprintf(name[2], sizeof(name[2]), "base[%u].hash", i);
+    tnm_snapshot_base *b = &s->base[s->nbases++];
+    *b = (tnm_snapshot_base){.device = strdup(o->name),
+                             .path = snap_object_get_str(o, name[0]),
+                             .size = snap_object_get(o, name[1], 0),
+                             .hash = snap_object_get(o, name[2], 0)};
+    return b->device && b->path;
+}
+
 bool snapshot_find_bases(struct tnm_snapshot *s, struct error *err)
 {
+    const struct snap_objects *conf = &s->file->conf;
+
+    for (unsigned n = 0; n < conf->count; n++) {
+        for (unsigned i = 0;; i++) {
+            char name[32];
+            snprintf(name, sizeof(name), "base[%u].path", i);
+            if (!snap_object_find(&conf->object[n], name, NULL))
+                break;
+            if (!add_base(s, &conf->object[n], i))
+                return error_set(err, ERR_NOMEM, "not enough memory to open a snapshot");
+        }
+    }
     return true;
 }
 

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "machine/snapshot.h"
+#include "devices/block.h"
+#include "devices/fdc.h"
+#include "devices/ide.h"
+#include "machine/disks.h"
 
 bool give_error(const struct error *e, tnm_error *err)
 {
@@ -59,8 +62,9 @@ void tnm_snapshot_close(tnm_snapshot *s)
 /* ---- configuration --------------------------------------------------------------------------- */
 
 /* Kept by s; NULL where the file says nothing. */
-static const char *text(tnm_snapshot *s, const struct snap_object *o, const char *name)
+static const char *text(void *opaque, const struct snap_object *o, const char *name)
 {
+    tnm_snapshot *s = opaque;
     char *t = snap_object_get_str(o, name);
     if (t && s->nstrings < ARRAY_LEN(s->strings)) {
         s->strings[s->nstrings++] = t;
@@ -91,6 +95,7 @@ void tnm_snapshot_config(const tnm_snapshot *snapshot, tnm_config *cfg)
     cfg->vga_firmware = text(s, o, "vga_firmware");
     cfg->nserials = (unsigned)MIN(snap_object_get(o, "serials", 2), (uint64_t)TNM_MAX_SERIALS);
     cfg->debug_exit_port = (int)(uint32_t)snap_object_get(o, "debug_exit_port", UINT32_MAX);
+    media_config(s->file, cfg, text, s);
 }
 
 bool origin_blob(const struct snap_file *f, const char *name, uint64_t max, struct blob *out,
@@ -130,48 +135,127 @@ static bool check(struct tnm_snapshot *s, const tnm_restore_options *opt, struct
     return error_set(err, (enum error_code)e.code, "%s", e.text);
 }
 
-/* The TLBs are empty: state was loaded. */
-static void take_over(struct tnm_machine *m, struct lazy *lazy)
+/* Removable media that are changed on the way. */
+struct swap {
+    bool cdrom, floppy;
+    struct block_dev *old_cdrom, *old_floppy;
+};
+
+/* The file's medium where another one, or none, stands in the drive; *changed says that. */
+static bool open_medium(const struct snap_file *f, const char *name, const struct block_dev *now,
+                        struct block_dev *(*open)(const char *path, struct error *err),
+                        struct block_dev **out, bool *changed, struct error *err)
 {
+    char *path = snap_object_get_str(snap_objects_find(&f->conf, name), "path");
+    char *there = now ? realpath(block_path(now), NULL) : NULL;
+
+    *out = NULL;
+    *changed = path && there ? strcmp(path, there) != 0 : path || now;
+    if (*changed && path)
+        *out = open(path, err);
+    bool ok = !*changed || !path || *out;
+    free(path);
+    free(there);
+    return ok;
+}
+
+static bool swap_media(struct tnm_machine *m, const struct snap_file *f, struct swap *s,
+                       struct error *err)
+{
+    struct block_dev *cdrom, *floppy;
+
+    if (!open_medium(f, "cdrom", m->cdrom, board_open_cdrom, &cdrom, &s->cdrom, err))
+        return false;
+    if (!open_medium(f, "floppy", m->floppy, board_open_floppy, &floppy, &s->floppy, err)) {
+        block_close(cdrom);
+        s->cdrom = s->floppy = false;
+        return false;
+    }
+    if (s->cdrom) {
+        s->old_cdrom = m->cdrom;
+        ide_set_cdrom(m->ide, m->cd_channel, m->cd_unit, cdrom);
+        m->cdrom = cdrom;
+    }
+    if (s->floppy) {
+        disks_floppy_leaves(m);
+        s->old_floppy = m->floppy;
+        fdc_set_media(m->fdc, 0, floppy);
+        m->floppy = floppy;
+    }
+    return true;
+}
+
+/* Closes the old media or, back, puts them in again and closes the new. */
+static void end_swap(struct tnm_machine *m, struct swap *s, bool back)
+{
+    struct block_dev *cdrom = s->old_cdrom, *floppy = s->old_floppy;
+
+    if (back && s->cdrom) {
+        cdrom = m->cdrom;
+        m->cdrom = s->old_cdrom;
+        ide_set_cdrom(m->ide, m->cd_channel, m->cd_unit, m->cdrom);
+    }
+    if (back && s->floppy) {
+        floppy = m->floppy;
+        m->floppy = s->old_floppy;
+        fdc_set_media(m->fdc, 0, m->floppy);
+    }
+    block_close(cdrom);
+    block_close(floppy);
+}
+
+/* The state, and all that can fail on the way to it. */
+static bool load(struct tnm_machine *m, struct tnm_snapshot *s, bool fresh, struct error *err)
+{
+    if (!bases_match(m, s->file, err) || !disks_prepare(m, s->file, fresh, err))
+        return false;
+    struct lazy *lazy = lazy_start(m, s->file, fresh, err);
+    if (!lazy || !state_read(m, &s->file->stat, err)) {
+        lazy_end(lazy);
+        disks_abandon(m);
+        return false;
+    }
+    /* Nothing fails from here on. The TLBs are empty, as state was loaded. */
     lazy_end(m->lazy);
     m->lazy = lazy;
+    disks_go(m);
     lazy_go(lazy);
     machine_set_keeper(m);
     run_restored(m);
+    return true;
+}
+
+/* As load, but for a machine that has a state to lose. */
+static bool load_over(struct tnm_machine *m, struct tnm_snapshot *s, struct error *err)
+{
+    struct snap_buf before = {0};
+    struct snap_objects old = {0};
+    struct swap swap = {0};
+    struct error again;
+
+    state_write(m, &before);
+    if (before.failed || !snap_objects_parse(&old, before.data, before.len)) {
+        snap_buf_free(&before);
+        return error_set(err, ERR_NOMEM, "not enough memory to restore");
+    }
+    bool ok = swap_media(m, s->file, &swap, err) && load(m, s, false, err);
+    end_swap(m, &swap, !ok);
+    if (!ok && !state_read(m, &old, &again))
+        CHECK_UNREACHABLE();
+    snap_objects_free(&old);
+    snap_buf_free(&before);
+    return ok;
 }
 
 static bool restore(struct tnm_machine *m, struct tnm_snapshot *s, const tnm_restore_options *opt,
                     bool fresh, struct error *err)
 {
-    struct snap_buf before = {0};
-    struct snap_objects old = {0};
-
     if (m->save)
         return error_set(err, ERR_STATE, "the machine is being saved: wait for that");
     if (!config_matches(m, s->file, err) || !check(s, opt, err))
         return false;
-    struct lazy *lazy = lazy_start(m, s->file, fresh, err);
-    if (!lazy)
+    if (!(fresh ? load(m, s, true, err) : load_over(m, s, err)))
         return false;
-    if (!fresh) {
-        state_write(m, &before);
-        if (before.failed || !snap_objects_parse(&old, before.data, before.len)) {
-            lazy_end(lazy);
-            snap_buf_free(&before);
-            return error_set(err, ERR_NOMEM, "not enough memory to restore");
-        }
-    }
-    bool ok = state_read(m, &s->file->stat, err);
-    struct error again;
-    if (!ok && !fresh)
-        CHECK(state_read(m, &old, &again));
-    snap_objects_free(&old);
-    snap_buf_free(&before);
-    if (!ok) {
-        lazy_end(lazy);
-        return false;
-    }
-    take_over(m, lazy);
     if (opt->fresh_identity)
         board_fresh_identity(m);
     return true;

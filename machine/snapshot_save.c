@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "devices/vga.h"
-#include "machine/snapshot.h"
+#include "machine/disks.h"
 
 #define THUMB_WIDTH  320u
 #define THUMB_HEIGHT 240u
@@ -18,6 +18,7 @@ struct save {
     struct capture *capture;
     char *path;
     struct snap_buf conf, stat, thumb;
+    struct media *media;
     uint64_t pause_ns;
 };
 
@@ -107,6 +108,7 @@ static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
 
 static void save_free(struct save *s)
 {
+    media_free(s->m, s->media);
     snap_buf_free(&s->conf);
     snap_buf_free(&s->stat);
     snap_buf_free(&s->thumb);
@@ -119,6 +121,8 @@ static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
 {
     struct save *s = opaque;
 
+    if (!media_write(s->media, &s->conf, err))
+        return false;
     if (s->conf.failed || s->stat.failed)
         return error_set(err, ERR_NOMEM, "not enough memory to save");
     return (!s->thumb.len ||
@@ -145,6 +149,20 @@ static bool check_parents(const struct snap_file *parent, const char *path, stru
     return true;
 }
 
+/* The workers have started: until a disk is watched here, nothing can change it. */
+static void watch_disks(struct tnm_machine *m, const struct source *s, unsigned n)
+{
+    unsigned stream[DISKS_MAX];
+
+    for (unsigned i = 0; i < DISKS_MAX; i++)
+        stream[i] = UINT32_MAX;
+    for (unsigned i = 0; i < n; i++) {
+        if (s[i].kind == SOURCE_DISK)
+            stream[s[i].disk] = i;
+    }
+    disks_watch(m, m->save->capture, stream);
+}
+
 static bool begin(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
                   struct snap_file *parent, struct error *err)
 {
@@ -156,14 +174,21 @@ static bool begin(struct tnm_machine *m, const char *path, const tnm_save_option
     if (s) {
         s->m = m;
         s->path = strdup(path);
+        s->media = media_take(m);
     }
-    if (!s || !s->path) {
-        free(s);
+    if (!s || !s->path || !s->media) {
+        if (s)
+            save_free(s);
         return error_set(err, ERR_NOMEM, "not enough memory to save");
     }
     if (!check_parents(parent, path, err) || !(w = snap_writer_new(path, err))) {
         save_free(s);
         return false;
+    }
+    if (!disks_ready(m)) {
+        snap_writer_abort(w);
+        save_free(s);
+        return error_set(err, ERR_NOMEM, "not enough memory to save");
     }
     config_write(m, opt, parent, path, &s->conf);
     state_write(m, &s->stat);
@@ -186,6 +211,7 @@ static bool begin(struct tnm_machine *m, const char *path, const tnm_save_option
     }
     m->save = s;
     machine_set_keeper(m);
+    watch_disks(m, sources, n);
     return true;
 }
 
@@ -228,6 +254,7 @@ static bool end(struct tnm_machine *m, struct error *e)
     struct save *s = m->save;
     bool ok = capture_end(s->capture, e);
 
+    disks_unwatch(m);
     m->save = NULL;
     flag_memory(m, sources, machine_sources(m, sources), false);
     machine_set_keeper(m);

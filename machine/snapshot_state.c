@@ -13,7 +13,8 @@
 
 #include "base/hash.h"
 #include "devices/vga.h"
-#include "machine/snapshot.h"
+#include "devices/block.h"
+#include "machine/disks.h"
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
@@ -50,6 +51,18 @@ unsigned machine_sources(struct tnm_machine *m, struct source *out)
     add_blob(out, &n, "vga_firmware", &m->vga_bios);
     add_blob(out, &n, "kernel", &m->kernel);
     add_blob(out, &n, "initrd", &m->initrd);
+    for (unsigned i = 0; i < DISKS_MAX; i++) {
+        struct block_dev *b = disk_block(m, i);
+        struct block_base base;
+        if (!b || block_readonly(b))
+            continue;
+        struct source s = {.kind = SOURCE_DISK,
+                           .size = block_size(b),
+                           .disk = i,
+                           .missing = block_bases(b, &base, 1) ? SNAP_BASE : SNAP_ZERO};
+        snprintf(s.name, sizeof(s.name), "%s", disk_name(i));
+        add(out, &n, &s);
+    }
     return n;
 }
 
