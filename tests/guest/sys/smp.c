@@ -39,7 +39,11 @@ void apic_on(void)
 
 unsigned cpu_index(void)
 {
-    return on ? apic_read(0x20) >> 24 : 0;
+    if (!on)
+        return 0;
+    if (rdmsr(MSR_APIC) & 0x400) /* x2APIC */
+        return (unsigned)rdmsr(0x802);
+    return apic_read(0x20) >> 24;
 }
 
 void ap_main(unsigned n)
