@@ -52,7 +52,7 @@ static void fill(struct lazy *l, struct part *p, uint64_t unit, struct snap_deco
             break;
         case SNAP_IS_ZERO:
             if (!l->fresh)
-                memset(to, 0, SNAP_UNIT);
+                hostmem_discard(to, SNAP_UNIT);
             break;
         default:
             atomic_store(&l->failed, true);

@@ -425,17 +425,42 @@ uint8_t physmap_flags(const struct physmap *m, uint64_t ra)
     return m->flags[ra >> PAGE_SHIFT];
 }
 
+/* Each byte of p, n of them: sets bits, then clears bits; returns what was set in any of them. By
+ * eight where it can be: a save sets a flag on all of memory while the guest waits. */
+static uint8_t change_bytes(uint8_t *p, uint64_t n, uint8_t set, uint8_t clear)
+{
+    const uint64_t ones = 0x0101010101010101ull;
+    uint64_t set8 = set * ones, keep8 = ~(clear * ones), seen8 = 0;
+    uint8_t seen = 0;
+
+    for (; n >= 8; n -= 8, p += 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        seen8 |= v;
+        v = (v | set8) & keep8;
+        memcpy(p, &v, 8);
+    }
+    for (; n; n--, p++) {
+        seen |= *p;
+        *p = (uint8_t)((*p | set) & ~clear);
+    }
+    for (; seen8; seen8 >>= 8)
+        seen |= (uint8_t)seen8;
+    return seen;
+}
+
+static uint64_t pages_of(uint64_t ra, uint64_t size)
+{
+    return ((ra + size - 1) >> PAGE_SHIFT) - (ra >> PAGE_SHIFT) + 1;
+}
+
 void physmap_flag_set(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag)
 {
-    bool tell = false;
-
     if (!size)
         return;
-    for (uint64_t p = ra >> PAGE_SHIFT; p <= (ra + size - 1) >> PAGE_SHIFT; p++) {
-        m->flags[p] |= flag;
-        tell |= m->notes[p] & PN_TLB_OUT;
-        m->notes[p] &= (uint8_t)~PN_TLB_OUT;
-    }
+    uint64_t first = ra >> PAGE_SHIFT, n = pages_of(ra, size);
+    change_bytes(m->flags + first, n, flag, 0);
+    bool tell = change_bytes(m->notes + first, n, 0, PN_TLB_OUT) & PN_TLB_OUT;
     /* Pages that no TLB lets writes through to need no search through the TLBs. */
     if (tell && m->listener.flags_set)
         m->listener.flags_set(m->listener.opaque, ra, size);
@@ -443,10 +468,8 @@ void physmap_flag_set(struct physmap *m, uint64_t ra, uint64_t size, uint8_t fla
 
 void physmap_flag_clear(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag)
 {
-    if (!size)
-        return;
-    for (uint64_t p = ra >> PAGE_SHIFT; p <= (ra + size - 1) >> PAGE_SHIFT; p++)
-        m->flags[p] &= (uint8_t)~flag;
+    if (size)
+        change_bytes(m->flags + (ra >> PAGE_SHIFT), pages_of(ra, size), 0, flag);
 }
 
 static uint32_t line_mask(uint64_t ra, unsigned size)
