@@ -15,7 +15,7 @@ static void print_help(void)
     fputs("\nCtrl-A x  quit                   Ctrl-A r  reset\n"
           "Ctrl-A p  press the power button Ctrl-A t  print the text screen\n"
           "Ctrl-A c  print clock and speed  Ctrl-A a  send Ctrl-A\n"
-          "Ctrl-A h  this help\n",
+          "Ctrl-A s  save a snapshot        Ctrl-A h  this help\n",
           stderr);
 }
 
@@ -52,6 +52,9 @@ static void command(struct session *s, uint8_t key)
         break;
     case 't':
         print_text(s->machine);
+        break;
+    case 's':
+        saver_request(&s->saver);
         break;
     case 'c':
         print_clock(s);

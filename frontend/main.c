@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "frontend/frontend.h"
+#include "frontend/snapshot_command.h"
 
 #define VERSION "0.1.0"
 
@@ -44,6 +45,8 @@ static int command_help(int argc, char **argv)
     }
     if (argc == 1 && strcmp(argv[0], "run") == 0)
         return command_run(1, help);
+    if (argc == 1 && strcmp(argv[0], "snapshot") == 0)
+        return command_snapshot(1, help);
     fprintf(stderr, "tinamou: no command '%s': see 'tinamou --help'\n", argv[0]);
     return STATUS_USAGE;
 }
@@ -56,6 +59,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "run") == 0)
         return command_run(argc - 2, argv + 2);
+    if (strcmp(argv[1], "snapshot") == 0)
+        return command_snapshot(argc - 2, argv + 2);
     if (strcmp(argv[1], "help") == 0)
         return command_help(argc - 2, argv + 2);
     if (strcmp(argv[1], "--help") == 0) {

@@ -341,6 +341,7 @@ static bool opt_clock(struct options *o, const char *name, const char *arg)
         o->cfg.clock = TNM_CLOCK_INSN;
     else
         return usage_error("no clock '%s': use host or insn", arg);
+    o->clock_given = true;
     return true;
 }
 
@@ -415,6 +416,34 @@ static bool opt_log(struct options *o, const char *name, const char *arg)
     return true;
 }
 
+static bool opt_restore(struct options *o, const char *name, const char *arg)
+{
+    return opt_string(&o->restore, name, arg);
+}
+
+static bool opt_fresh_identity(struct options *o, const char *name, const char *arg)
+{
+    o->fresh_identity = true;
+    return true;
+}
+
+static bool opt_name(struct options *o, const char *name, const char *arg)
+{
+    if (!*arg || *arg == '.' || strchr(arg, '/') || strlen(arg) > 60)
+        return usage_error("--name '%s' cannot begin a file's name: use up to 60 letters and digits",
+                           arg);
+    o->name = arg;
+    return true;
+}
+
+static bool opt_snapshot_dir(struct options *o, const char *name, const char *arg)
+{
+    if (!*arg)
+        return usage_error("--%s is empty: name a folder", name);
+    o->snapshot_dir = arg;
+    return true;
+}
+
 static bool opt_stats(struct options *o, const char *name, const char *arg)
 {
     o->stats = true;
@@ -459,6 +488,14 @@ static const struct option_def run_options[] = {
      "insn: guest time counts instructions; repeatable"},
     {"debug-exit", "PORT", opt_debug_exit,
      "a guest's write of V to PORT ends the run with status\n(V<<1)|1"},
+    {"restore", "SNAPSHOT", opt_restore,
+     "go on from a saved machine, whose configuration it brings;\n"
+     "--disk, --cdrom and --floppy say where its images are now"},
+    {"fresh-identity", NULL, opt_fresh_identity,
+     "with --restore: tell the guest that it is a copy, so that\nits random numbers are its own"},
+    {"name", "NAME", opt_name, "begins the names of snapshots (default tinamou)"},
+    {"snapshot-dir", "DIR", opt_snapshot_dir,
+     "where snapshots are saved (default: the current folder)"},
     {"limit-time", "SECONDS", opt_limit_time, "end with status 124 after that much guest time"},
     {"limit-insns", "N", opt_limit_insns, "end with status 124 after N instructions"},
     {"screenshot-at-exit", "FILE", opt_screenshot, "write the last picture as PNG"},
@@ -502,7 +539,8 @@ static bool opt_help(struct options *o, const char *name, const char *arg)
         printf(" %s", model);
     puts("\n\nIn the terminal, Ctrl-A h lists the keys that reach Tinamou itself; in the window,\n"
          "Ctrl+Alt+G frees the mouse, F is full screen, R resets, P presses the power button,\n"
-         "S takes a screenshot, Q quits.\n"
+         "S takes a screenshot, N saves a snapshot, L lists them, Q quits. SIGUSR1 saves a\n"
+         "snapshot, too, as NAME-DATE-TIME.snap.\n"
          "\nExit status: 0 fine, 1 failed, 2 wrong usage, 124 a limit was reached, 128+N ended by\n"
          "signal N; with --debug-exit what the guest says.");
     o->help = true;
@@ -516,6 +554,7 @@ void options_print_help(void)
          "\n"
          "Commands:\n"
          "  run        run a machine\n"
+         "  snapshot   look at, check, compare and merge snapshots\n"
          "  help       print this; 'help COMMAND' is 'COMMAND --help'\n"
          "\n"
          "  --help     print this\n"
@@ -543,9 +582,38 @@ static const struct option_def *find_option(const char *name, size_t len)
     return count == 1 ? found : NULL;
 }
 
+/* What a snapshot brings with it. */
+static bool describes_machine(const struct option_def *d)
+{
+    static const char *const names[] = {"memory", "cpus",   "cpu",      "boot",         "kernel",
+                                        "initrd", "append", "firmware", "vga-firmware", "debug-exit"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(d->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool check_restore(const struct options *o)
+{
+    if (o->machine_option)
+        return usage_error("--restore brings its own machine: leave out --%s", o->machine_option);
+    for (unsigned i = 0; i < o->cfg.ndisks; i++) {
+        const tnm_disk *d = &o->cfg.disks[i];
+        if (d->format || d->interface != TNM_IF_IDE || d->readonly || d->discard)
+            return usage_error("--disk %s: with --restore only the file can be another: leave out "
+                               "the properties", d->path);
+    }
+    return true;
+}
+
 /* Combinations; what only the machine can judge is left to it. */
 static bool check_options(const struct options *o)
 {
+    if (o->restore)
+        return check_restore(o);
+    if (o->fresh_identity)
+        return usage_error("--fresh-identity without --restore: name the snapshot too");
     if (o->cfg.initrd && !o->cfg.kernel)
         return usage_error("--initrd without --kernel: name the kernel too");
     if (o->cfg.append && !o->cfg.kernel)
@@ -579,6 +647,8 @@ bool options_parse_run(struct options *o, int argc, char **argv)
         }
         if (!d->set(o, d->name, value))
             return false;
+        if (describes_machine(d))
+            o->machine_option = d->name;
         if (o->help)
             return true;
     }

@@ -22,6 +22,10 @@ struct options {
     enum display_kind display;
     uint64_t limit_ns, limit_insns;
     const char *screenshot_at_exit;
+    const char *restore;        /* a snapshot; what cfg says of the machine is then its */
+    const char *machine_option; /* one that describes the machine, if any was given */
+    const char *name, *snapshot_dir;
+    bool fresh_identity, clock_given;
     bool stats;
     bool help; /* was asked for and printed: there is nothing to run */
     /* Strings that had to be cut out of arguments. */

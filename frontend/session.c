@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "frontend/png.h"
@@ -38,35 +39,129 @@ static void close_ports(struct session *s)
     s->nports = 0;
 }
 
+static bool open_ports(struct session *s)
+{
+    for (unsigned i = 0; i < s->opt->nserials; i++) {
+        struct serial_port *p = serial_open(&s->opt->serial[i], i);
+        if (!p)
+            return false;
+        s->ports[s->nports++] = p;
+    }
+    return true;
+}
+
+/* What belongs to this host, whoever described the machine. */
+static void host_side(struct session *s, tnm_config *cfg)
+{
+    for (unsigned i = 0; i < s->nports; i++)
+        cfg->serial[i] = (tnm_serial){serial_out, s->ports[i]};
+    if (cfg->nserials < s->nports)
+        cfg->nserials = s->nports;
+    cfg->log = s->opt->cfg.log;
+    cfg->state_hash_every = s->opt->cfg.state_hash_every;
+    cfg->log_line = print_log;
+    cfg->state_hash = print_hash;
+    cfg->opaque = s;
+}
+
+/* Images may have moved since the snapshot was taken. */
+static bool other_paths(const struct options *opt, tnm_config *cfg, tnm_error *err)
+{
+    if (opt->cfg.ndisks > cfg->ndisks) {
+        snprintf(err->text, sizeof(err->text),
+                 "the snapshot's machine has %u disks: give no more than that with --disk",
+                 cfg->ndisks);
+        return false;
+    }
+    for (unsigned i = 0; i < opt->cfg.ndisks; i++)
+        cfg->disks[i].path = opt->cfg.disks[i].path;
+    if (opt->cfg.cdrom)
+        cfg->cdrom = opt->cfg.cdrom;
+    if (opt->cfg.floppy)
+        cfg->floppy = opt->cfg.floppy;
+    return true;
+}
+
+static tnm_machine *restore(struct session *s, tnm_error *err)
+{
+    const struct options *opt = s->opt;
+    tnm_machine *m = NULL;
+    tnm_snapshot_info info;
+    tnm_config cfg;
+    tnm_snapshot *snap = tnm_snapshot_open(opt->restore, err);
+
+    if (!snap)
+        return NULL;
+    tnm_snapshot_get_info(snap, &info);
+    tnm_snapshot_config(snap, &cfg);
+    host_side(s, &cfg);
+    if (opt->clock_given)
+        cfg.clock = opt->cfg.clock;
+    s->clock = cfg.clock;
+    if (!opt->name && info.name[0])
+        saver_init(&s->saver, opt->snapshot_dir, info.name);
+    if (cfg.state_hash_every && cfg.clock != TNM_CLOCK_INSN)
+        snprintf(err->text, sizeof(err->text),
+                 "--state-hash-every needs a repeatable run: add --clock insn");
+    else if (other_paths(opt, &cfg, err))
+        m = tnm_snapshot_create(
+            snap, &cfg, &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
+    tnm_snapshot_close(snap);
+    return m;
+}
+
+static tnm_machine *create(struct session *s, tnm_error *err)
+{
+    tnm_config cfg = s->opt->cfg;
+
+    if (s->opt->restore)
+        return restore(s, err);
+    cfg.nserials = s->nports;
+    host_side(s, &cfg);
+    s->clock = cfg.clock;
+    return tnm_create(&cfg, err);
+}
+
+static bool check_snapshot_dir(const char *dir)
+{
+    struct stat st;
+
+    if (!dir || (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)))
+        return true;
+    fprintf(stderr, "tinamou: --snapshot-dir %s is no folder: make it first\n", dir);
+    return false;
+}
+
+/* Limits count from where the run begins. */
+static void set_limits(struct session *s)
+{
+    const struct options *opt = s->opt;
+
+    tnm_set_limits(s->machine, opt->limit_ns ? tnm_time_ns(s->machine) + opt->limit_ns : 0,
+                   opt->limit_insns ? tnm_insns(s->machine) + opt->limit_insns : 0);
+}
+
 bool session_open(struct session *s, const struct options *opt)
 {
-    tnm_config cfg = opt->cfg;
     tnm_error err = {0};
 
     memset(s, 0, sizeof(*s));
     s->opt = opt;
     s->slice_ns = SLICE_NS;
-    for (unsigned i = 0; i < opt->nserials; i++) {
-        struct serial_port *p = serial_open(&opt->serial[i], i);
-        if (!p) {
-            close_ports(s);
-            return false;
-        }
-        s->ports[s->nports++] = p;
-        cfg.serial[i] = (tnm_serial){serial_out, p};
+    saver_init(&s->saver, opt->snapshot_dir, opt->name ? opt->name : "tinamou");
+    if (!check_snapshot_dir(opt->snapshot_dir))
+        return false;
+    if (!open_ports(s)) {
+        close_ports(s);
+        return false;
     }
-    cfg.nserials = opt->nserials;
-    cfg.log_line = print_log;
-    cfg.state_hash = print_hash;
-    cfg.opaque = s;
-
-    s->machine = tnm_create(&cfg, &err);
+    s->machine = create(s, &err);
     if (!s->machine) {
         fprintf(stderr, "tinamou: %s\n", err.text);
         close_ports(s);
         return false;
     }
-    tnm_set_limits(s->machine, opt->limit_ns, opt->limit_insns);
+    set_limits(s);
     terminal_catch_signals(s->machine);
     return true;
 }
@@ -75,7 +170,7 @@ bool session_open(struct session *s, const struct options *opt)
  * input and the picture fluid. */
 static void adapt_slice(struct session *s, uint64_t took)
 {
-    if (s->opt->cfg.clock != TNM_CLOCK_INSN)
+    if (s->clock != TNM_CLOCK_INSN)
         return;
     if (took > 2 * SLICE_NS && s->slice_ns > MIN_SLICE_NS)
         s->slice_ns /= 2;
@@ -91,12 +186,16 @@ static bool ended(struct session *s, int status)
 
 bool session_step(struct session *s)
 {
+    tnm_error err;
     uint64_t start = host_ns();
     enum tnm_stop stop = tnm_run(s->machine, s->slice_ns);
 
     for (unsigned i = 0; i < s->nports; i++)
         serial_poll(s->ports[i], s->machine);
     adapt_slice(s, host_ns() - start);
+    for (unsigned n = terminal_save_requests(); n; n--)
+        saver_request(&s->saver);
+    saver_poll(&s->saver, s->machine);
 
     switch (stop) {
     case TNM_STOP_POWEROFF:
@@ -107,6 +206,10 @@ bool session_step(struct session *s)
         return ended(s, STATUS_LIMIT);
     case TNM_STOP_HASH_ERROR:
         fputs("tinamou: the state could not be hashed: report this\n", stderr);
+        return ended(s, STATUS_FAILED);
+    case TNM_STOP_ERROR:
+        tnm_get_error(s->machine, &err);
+        fprintf(stderr, "tinamou: %s\n", err.text);
         return ended(s, STATUS_FAILED);
     default:
         break;
@@ -136,7 +239,7 @@ static bool screenshot(struct session *s)
 double session_speed(const struct session *s, const tnm_stats *from, const tnm_stats *to,
                      double *idle)
 {
-    bool skips = s->opt->cfg.clock == TNM_CLOCK_INSN;
+    bool skips = s->clock == TNM_CLOCK_INSN;
     uint64_t all = to->host_ns - from->host_ns, idle_ns = to->idle_ns - from->idle_ns;
     uint64_t busy = all > idle_ns ? all - idle_ns : 0;
 
@@ -184,6 +287,8 @@ int session_close(struct session *s)
 {
     close_ports(s);
     terminal_restore();
+    if (!saver_finish(&s->saver, s->machine))
+        s->status = STATUS_FAILED;
     if (!screenshot(s))
         s->status = STATUS_FAILED;
     if (s->opt->stats)

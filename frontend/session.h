@@ -4,11 +4,14 @@
 #define FRONTEND_SESSION_H
 
 #include "frontend/options.h"
+#include "frontend/saver.h"
 #include "frontend/serial.h"
 
 struct session {
     const struct options *opt;
     tnm_machine *machine;
+    enum tnm_clock clock;
+    struct saver saver;
     struct serial_port *ports[TNM_MAX_SERIALS];
     unsigned nports;
     uint64_t slice_ns;

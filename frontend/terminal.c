@@ -14,6 +14,8 @@ static struct termios saved, raw;
 static volatile sig_atomic_t is_raw;
 static volatile sig_atomic_t caught;
 static tnm_machine *volatile stop_machine;
+static volatile sig_atomic_t saves_asked;
+static sig_atomic_t saves_told;
 
 static void set_terminal(const struct termios *t)
 {
@@ -57,6 +59,11 @@ static void on_stop(int n)
         tnm_stop(stop_machine);
 }
 
+static void on_save(int n)
+{
+    saves_asked++;
+}
+
 static void handle(int n, void (*fn)(int), int flags)
 {
     struct sigaction sa = {.sa_handler = fn, .sa_flags = flags};
@@ -93,10 +100,20 @@ void terminal_catch_signals(tnm_machine *m)
     stop_machine = m;
     for (unsigned i = 0; i < sizeof(stops) / sizeof(stops[0]); i++)
         handle(stops[i], m ? on_stop : SIG_DFL, SA_RESTART | SA_NODEFER);
+    handle(SIGUSR1, m ? on_save : SIG_DFL, SA_RESTART);
     handle(SIGPIPE, SIG_IGN, 0);
 }
 
 int terminal_signal(void)
 {
     return caught;
+}
+
+unsigned terminal_save_requests(void)
+{
+    sig_atomic_t asked = saves_asked;
+    unsigned n = (unsigned)(asked - saves_told);
+
+    saves_told = asked;
+    return n;
 }

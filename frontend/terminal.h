@@ -13,5 +13,7 @@ void terminal_restore(void);
 void terminal_catch_signals(tnm_machine *m);
 /* The signal that came, or 0. */
 int terminal_signal(void);
+/* How often SIGUSR1 came since the last call: each asks for a snapshot. */
+unsigned terminal_save_requests(void);
 
 #endif

@@ -106,6 +106,28 @@ START_TEST(values)
 }
 END_TEST
 
+START_TEST(snapshots)
+{
+    ck_assert(PARSE4("--restore", "a.snap", "--fresh-identity", "--clock=insn"));
+    ck_assert_str_eq(opt.restore, "a.snap");
+    ck_assert(opt.fresh_identity && opt.clock_given);
+    ck_assert(PARSE4("--restore=a.snap", "--disk=elsewhere.img", "--cdrom=cd.iso", "--headless"));
+    ck_assert(PARSE4("--restore=a.snap", "--state-hash-every=1000", NULL, NULL)); /* its own clock */
+    ck_assert(PARSE2("--name=box", "--snapshot-dir=/tmp"));
+    ck_assert_str_eq(opt.name, "box");
+    ck_assert_str_eq(opt.snapshot_dir, "/tmp");
+    ck_assert(!PARSE1("--restore="));
+    ck_assert(!PARSE2("--restore=a.snap", "--memory=64M"));
+    ck_assert(!PARSE2("--cpu=386", "--restore=a.snap"));
+    ck_assert(!PARSE2("--restore=a.snap", "--disk=a,if=virtio"));
+    ck_assert(!PARSE1("--fresh-identity"));
+    ck_assert(!PARSE1("--name=a/b"));
+    ck_assert(!PARSE1("--name=.a"));
+    ck_assert(!PARSE1("--name="));
+    ck_assert(!PARSE1("--snapshot-dir="));
+}
+END_TEST
+
 START_TEST(options)
 {
     ck_assert(PARSE1("--mem=2M")); /* unambiguous */
@@ -127,6 +149,6 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {sizes, disks, values, options};
+    const TTest *const tests[] = {sizes, disks, values, snapshots, options};
     return RUN_TESTS("options", tests);
 }

@@ -1,0 +1,54 @@
+/* The progress bar: see progress.h. Work that is over at once shows none. */
+#include "frontend/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WIDTH    32
+#define FIRST_MS 300
+#define STEP_MS  100
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void progress_begin(struct progress *p, const char *what)
+{
+    *p = (struct progress){.what = what, .terminal = isatty(STDERR_FILENO), .begun = now_ms()};
+}
+
+bool progress_update(void *opaque, uint64_t done, uint64_t total)
+{
+    struct progress *p = opaque;
+    uint64_t now = now_ms(), took = now - p->begun;
+    char bar[WIDTH + 1];
+
+    if (!p->terminal || took < FIRST_MS || now - p->drawn < STEP_MS || !total)
+        return true;
+    double part = done < total ? (double)done / (double)total : 1;
+    unsigned full = (unsigned)(part * WIDTH);
+    memset(bar, '=', full);
+    memset(bar + full, ' ', WIDTH - full);
+    bar[WIDTH] = '\0';
+    fprintf(stderr, "\r%s [%s] %3.0f%%", p->what, bar, part * 100);
+    if (part > 0.02)
+        fprintf(stderr, ", %" PRIu64 " s left", (uint64_t)((double)took * (1 / part - 1) / 1000));
+    fputs("\x1b[K", stderr); /* what an earlier, longer line left */
+    fflush(stderr);
+    p->drawn = now;
+    p->shown = true;
+    return true;
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->shown)
+        fputs("\r\x1b[K", stderr);
+    p->shown = false;
+}

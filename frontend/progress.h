@@ -1,0 +1,24 @@
+/* A bar on stderr for long work, where stderr is a terminal:
+ *
+ *     struct progress p;
+ *     progress_begin(&p, "checking a.snap");
+ *     ok = tnm_snapshot_verify(s, progress_update, &p, &err);
+ *     progress_end(&p);
+ */
+#ifndef FRONTEND_PROGRESS_H
+#define FRONTEND_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+    const char *what;
+    bool terminal, shown;
+    uint64_t begun, drawn; /* milliseconds */
+};
+
+void progress_begin(struct progress *p, const char *what);
+bool progress_update(void *p, uint64_t done, uint64_t total); /* a tnm_progress_fn; true */
+void progress_end(struct progress *p);                        /* wipes the bar away */
+
+#endif
