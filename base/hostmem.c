@@ -1,5 +1,8 @@
 /* Host memory by mmap: see base/hostmem.h. Pages that were never touched are not resident, which is
  * what keeps a machine's footprint near what its guest uses. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create */
+#endif
 #include "base/hostmem.h"
 
 #include <sys/mman.h>
@@ -35,6 +38,48 @@ void hostmem_discard(void *p, size_t size)
         MAP_FAILED)
         memset(p, 0, size);
 }
+
+#ifdef MFD_CLOEXEC
+void *hostmem_alloc_code(size_t size, void **exec)
+{
+    int fd = memfd_create("tinamou-code", MFD_CLOEXEC);
+    void *rw, *rx;
+
+    if (fd < 0)
+        return NULL;
+    if (ftruncate(fd, (off_t)round_up(size)) != 0) {
+        close(fd);
+        return NULL;
+    }
+    rw = mmap(NULL, round_up(size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    rx = mmap(NULL, round_up(size), PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    close(fd);
+    if (rw == MAP_FAILED || rx == MAP_FAILED) {
+        if (rw != MAP_FAILED)
+            munmap(rw, round_up(size));
+        if (rx != MAP_FAILED)
+            munmap(rx, round_up(size));
+        return NULL;
+    }
+    *exec = rx;
+    return rw;
+}
+
+void hostmem_free_code(void *p, void *exec, size_t size)
+{
+    munmap(p, round_up(size));
+    munmap(exec, round_up(size));
+}
+#else
+void *hostmem_alloc_code(size_t size, void **exec)
+{
+    return NULL;
+}
+
+void hostmem_free_code(void *p, void *exec, size_t size)
+{
+}
+#endif
 
 uint64_t hostmem_physical(void)
 {

@@ -9,6 +9,10 @@ void *hostmem_alloc(size_t size);
 void hostmem_free(void *p, size_t size);
 /* Makes the range read as zero again and gives its pages back. p and size page-aligned. */
 void hostmem_discard(void *p, size_t size);
+/* Memory for generated code: the same pages mapped twice, at the returned address to be written and at
+ * *exec to be executed; no mapping allows both. NULL where the host has no such thing. */
+void *hostmem_alloc_code(size_t size, void **exec);
+void hostmem_free_code(void *p, void *exec, size_t size);
 /* Bytes of physical memory the host has in all; 0 if unknown. */
 uint64_t hostmem_physical(void);
 

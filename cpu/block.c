@@ -6,6 +6,7 @@
 #include "cpu/decode.h"
 #include "cpu/exec.h"
 #include "cpu/interp.h"
+#include "cpu/jit/jit.h"
 
 #define HASH_BITS 17
 #define HASH_SIZE (1u << HASH_BITS)
@@ -82,6 +83,7 @@ void blocks_flush(struct cpu *cpu)
     for (unsigned k = 0; k < CODE_MAPS; k++)
         c->maps[k].valid = false;
     cpu->blk = NULL;
+    jit_flush(cpu);
 }
 
 /* ---- links ----------------------------------------------------------------------------------- */
@@ -130,10 +132,13 @@ static void unhash(struct block_cache *c, struct block *b)
     }
 }
 
-static void kill(struct block_cache *c, struct block *b)
+static void kill(struct cpu *cpu, struct block *b)
 {
+    struct block_cache *c = cpu->blocks;
+
     if (b->dead)
         return;
+    jit_block_killed(cpu, b);
     b->dead = true;
     unhash(c, b);
     drop_links_in(b);
@@ -216,10 +221,10 @@ static uint32_t code_drop(struct cpu *cpu, uint64_t ra, unsigned size)
 
     for (struct block *b = c->pages[page_hash(page)]; b; b = b->page_next)
         if (b->ra <= last && b->ra + b->bytes > ra)
-            kill(c, b);
+            kill(cpu, b);
     for (struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next)
         if (b->ra2 == page)
-            kill(c, b);
+            kill(cpu, b);
     struct code_map *m = map_make(c, page);
     for (unsigned k = 0; k < 32; k++)
         lines |= m->bits[2 * k] | m->bits[2 * k + 1] ? 1u << k : 0;
@@ -468,6 +473,7 @@ static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t 
     }
     arena_commit(c, b);
     insert(cpu, b);
+    jit_block_made(cpu, b);
     return b;
 }
 
@@ -493,7 +499,7 @@ struct block *block_find(struct cpu *cpu, uint32_t mode_extra)
             return NULL;
         }
         if (ra2 == RA_NONE || align_down(ra2, PAGE_SIZE) != b->ra2) {
-            kill(cpu->blocks, b);
+            kill(cpu, b);
             b = NULL;
         }
     }

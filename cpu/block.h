@@ -33,6 +33,12 @@ struct block {
     struct block *page2_next;   /* other blocks that reach into the same second page */
     struct block_link link[2];  /* 0: taken or fall-through, 1: not taken */
     struct block_link *links_in;
+    /* Translation, cpu/jit/: the first handler counts entries, asks for it, or enters the code. */
+    const uint8_t *code;        /* the host's code, or NULL */
+    struct jit_exit *exits_in;  /* of translated blocks that lead straight here */
+    insn_fn first_fn;           /* what insn[0].fn is without a translator */
+    uint16_t heat;              /* entries so far, while it is interpreted */
+    bool vec;                   /* the code keeps vector registers in the host's */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 

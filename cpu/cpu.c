@@ -5,6 +5,7 @@
 
 #include "cpu/block.h"
 #include "cpu/decode.h"
+#include "cpu/jit/jit.h"
 #include "cpu/sys.h"
 #include "cpu/xsave.h"
 
@@ -222,10 +223,19 @@ struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const str
     return cpu;
 }
 
+bool cpu_use_translator(struct cpu *cpu, size_t code_bytes, unsigned threshold)
+{
+    cpu->tr.jit = jit_new(cpu, code_bytes);
+    if (cpu->tr.jit && threshold)
+        jit_set_threshold(cpu->tr.jit, threshold);
+    return cpu->tr.jit != NULL;
+}
+
 void cpu_free(struct cpu *cpu)
 {
     if (!cpu)
         return;
+    jit_free(cpu->tr.jit);
     block_cache_free(cpu->blocks);
     decode_tables_free(cpu->decode);
     mmu_fini(&cpu->mmu);
@@ -329,6 +339,7 @@ static const struct vm_field cpu_fields[] = {
     VM_SKIP(struct cpu, stopper, "none between runs"),
     VM_SKIP(struct cpu, stopper_blk, "none between runs"),
     VM_SKIP(struct cpu, stopped_fn, "none between runs"),
+    VM_SKIP(struct cpu, tr, "the translator's, between runs of no meaning"),
     VM_SKIP(struct cpu, seg_base, "follows from the registers"),
     VM_SKIP(struct cpu, mmu_index, "follows from the registers"),
     VM_INT(struct cpu, pending),

@@ -104,7 +104,8 @@ enum exception {
 enum cc_kind {
     CC_FLAGS, CC_ADD, CC_ADC /* carry came in */, CC_SUB, CC_SBB /* borrow came in */, CC_LOGIC,
     CC_INC /* cc_a: CF */, CC_DEC /* cc_a: CF */,
-    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS
+    CC_SHIFT /* cc_a: CF and OF as EFLAGS bits; AF clear */, CC_KINDS,
+    CC_HOST = CC_KINDS /* only while translated code runs: in tr.host_flags, as LAHF and SETO have them */
 };
 
 /* What blocks of decoded instructions depend on, besides their bytes. */
@@ -198,6 +199,7 @@ enum {
     CPU_STOP = 1 << 4, /* return from cpu_run soon: CPU_EXIT_STOP */
     CPU_FLUSH = 1 << 5, /* flush all TLBs before the next block */
     CPU_LEAVE = 1 << 6, /* the interpreter's own: no block leads on to another */
+    CPU_FLUSH_CODE = 1 << 7, /* drop all decoded and translated code before the next block */
 };
 
 enum cpu_exit {
@@ -214,6 +216,19 @@ struct block_cache;
 struct decode_tables;
 struct insn;
 
+/* What translated code addresses besides the CPU's registers; valid while it runs. */
+struct cpu_jit {
+    uint64_t rip_page;       /* RIP of the first byte of the page that runs */
+    struct jit_jump *jumps;  /* where indirect branches led last */
+    uint64_t host_sp;        /* the host's stack pointer as generated code was entered */
+    uint64_t spill;          /* a value kept across a TLB check */
+    uint32_t cookie;         /* names address space, its TLB generation and mode in `jumps` */
+    uint32_t vec_live;       /* guest vector registers are in the host's: enum jit_vec */
+    uint32_t host_flags;     /* arithmetic flags as LAHF and SETO give them: flags.h */
+    uint32_t host_mxcsr;     /* the host's own */
+    struct jit *jit;         /* NULL: no translator */
+};
+
 struct cpu {
     uint64_t r[REG_COUNT]; /* first: generated code and handlers address it with short offsets */
     uint64_t cc_res, cc_a;
@@ -227,6 +242,7 @@ struct cpu {
     struct insn *stopper;        /* a handler replaced to leave early, or NULL: cpu/interp.c */
     struct block *stopper_blk;
     void (*stopped_fn)(void);
+    struct cpu_jit tr;           /* the translator's: cpu/jit/ */
     uint64_t seg_base[SEG_COUNT + 1]; /* effective: 0 for CS DS ES SS in 64-bit code; last is 0 */
     uint32_t mmu_index;          /* of the CPL and EFLAGS.AC: enum mmu_index */
     uint32_t pending;            /* CPU_INTR...; atomic */
@@ -285,6 +301,9 @@ extern const struct vmstate vm_cpu;
 struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const struct cpu_env *env,
                     struct error *err);
 void cpu_free(struct cpu *cpu);
+/* Translates blocks that have been entered `threshold` times (0: as many as pays), in code_bytes of memory.
+ * False if there is no backend for this host, or no such memory: everything is interpreted then. */
+bool cpu_use_translator(struct cpu *cpu, size_t code_bytes, unsigned threshold);
 const char *cpu_model_name(unsigned n); /* NULL past the last */
 /* Power-on or INIT state, SDM vol. 3, table 9-1. */
 void cpu_reset(struct cpu *cpu, bool init_only);

@@ -134,4 +134,16 @@ static inline void flags_set_arith(struct cpu *cpu, uint64_t flags)
     cpu->cc_res = !(flags & FL_ZF);
 }
 
+/* The form of x86 hosts: AH as LAHF gives it, AL 1 if OF. */
+static inline uint32_t flags_to_host(uint64_t f)
+{
+    return (uint32_t)(f & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF)) << 8 | (f & FL_OF ? 1 : 0);
+}
+
+static inline void flags_set_host(struct cpu *cpu, uint32_t host)
+{
+    flags_set_arith(cpu, (host >> 8 & (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF)) |
+                             (host & 1 ? FL_OF : 0));
+}
+
 #endif

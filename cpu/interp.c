@@ -13,12 +13,13 @@
 /* ---- memory ------------------------------------------------------------------------------------ */
 
 /* A device that is written or read may schedule an event that is due before the running block ends:
- * the run loop's budget is then overdrawn. Time must not depend on how code is cut into blocks, so the
- * instruction after this one is replaced by one that leaves, until execute() puts it back. */
+ * the run loop's budget is then overdrawn; or it asks for an interrupt. What happens when must not
+ * depend on how code is cut into blocks, so the instruction after this one is replaced by one that
+ * leaves, until execute() puts it back. */
 static void leave_after(struct cpu *cpu, const struct insn *i)
 {
     struct insn *next = (struct insn *)(uintptr_t)(i + 1);
-    if (LIKELY(cpu->budget >= 0) || cpu->stopper)
+    if (LIKELY(cpu->budget >= 0 && !(cpu->pending & cpu->pending_mask)) || cpu->stopper)
         return;
     cpu->stopper = next;
     cpu->stopper_blk = cpu->blk;
@@ -336,6 +337,41 @@ void interp_bind(const struct cpu *cpu, struct insn *i)
     }
 }
 
+/* ---- one instruction ----------------------------------------------------------------------------- */
+
+static HANDLER(one_done)
+{
+    return NULL;
+}
+
+bool interp_one(struct cpu *cpu, const struct insn *i)
+{
+    insn_fn fn = i == cpu->blk->insn ? cpu->blk->first_fn : i->fn;
+    struct insn pair[2];
+
+    if (fn == call_op) {
+        cpu->cur = i;
+        if (LIKELY(insn_row(i)->fn(cpu, i)))
+            return true;
+        interp_fault(cpu, i);
+        return false;
+    }
+    pair[0] = *i;
+    memset(&pair[1], 0, sizeof(pair[1]));
+    pair[1].off = i->off + i->len;
+    pair[1].idx = i->idx + 1;
+    pair[1].fn = one_done;
+#ifdef INTERP_NO_TAIL_CALLS
+    for (const struct insn *p = fn(cpu, pair); p;)
+        p = p->fn(cpu, p);
+#else
+    fn(cpu, pair);
+#endif
+    cpu->stopper = NULL;
+    cpu->cur = i;
+    return cpu->blk != NULL;
+}
+
 /* ---- the run loop ------------------------------------------------------------------------------ */
 
 uint64_t cpu_retired(const struct cpu *cpu)
@@ -457,7 +493,11 @@ enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed)
 
     cpu->slice = cpu->budget = (int64_t)MIN(n, (uint64_t)INT64_MAX / 2);
     while (cpu->budget > 0) {
-        if (UNLIKELY(cpu->pending & (CPU_STOP | CPU_FLUSH))) {
+        if (UNLIKELY(cpu->pending & (CPU_STOP | CPU_FLUSH | CPU_FLUSH_CODE))) {
+            if (cpu->pending & CPU_FLUSH_CODE) {
+                cpu_clear_interrupt(cpu, CPU_FLUSH_CODE);
+                blocks_flush(cpu);
+            }
             if (cpu->pending & CPU_FLUSH) {
                 cpu_clear_interrupt(cpu, CPU_FLUSH);
                 mmu_flush_all(&cpu->mmu);

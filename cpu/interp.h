@@ -47,6 +47,10 @@ HANDLER(interp_goto_indirect);
 HANDLER(interp_goto_slow0);
 HANDLER(interp_goto_slow1);
 
+/* Executes i of the running block by its handler and goes no further. False: left, cpu->rip is set and
+ * no block runs any more; by a fault, or because something is due. */
+bool interp_one(struct cpu *cpu, const struct insn *i);
+
 /* Enters b, which the caller has checked against the budget. */
 static inline const struct insn *interp_enter(struct cpu *cpu, struct block *b, uint64_t rip)
 {

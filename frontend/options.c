@@ -328,8 +328,14 @@ static bool opt_serial(struct options *o, const char *name, const char *arg)
 
 static bool opt_engine(struct options *o, const char *name, const char *arg)
 {
-    if (strcmp(arg, "auto") != 0 && strcmp(arg, "interp") != 0)
-        return usage_error("no engine '%s': use auto or interp", arg);
+    if (strcmp(arg, "auto") == 0)
+        o->cfg.engine = TNM_ENGINE_AUTO;
+    else if (strcmp(arg, "interp") == 0)
+        o->cfg.engine = TNM_ENGINE_INTERP;
+    else if (strcmp(arg, "jit") == 0)
+        o->cfg.engine = TNM_ENGINE_JIT;
+    else
+        return usage_error("no engine '%s': use auto, interp or jit", arg);
     return true;
 }
 
@@ -482,7 +488,7 @@ static const struct option_def run_options[] = {
     {"serial", "WHERE", opt_serial,
      "stdio, file:PATH, null, pty or socket:PATH; repeatable,\n"
      "the first is COM1 (default: stdio when headless)"},
-    {"engine", "ENGINE", opt_engine, "auto or interp (default auto)"},
+    {"engine", "ENGINE", opt_engine, "auto, interp, or jit: translate at once (default auto)"},
     {"clock", "CLOCK", opt_clock,
      "host: guest time follows the host's (default)\n"
      "insn: guest time counts instructions; repeatable"},

@@ -51,6 +51,10 @@ typedef struct tnm_disk {
 } tnm_disk;
 
 enum tnm_clock { TNM_CLOCK_HOST, TNM_CLOCK_INSN };
+/* AUTO: the translator where the host has a backend, and the interpreter for what is not hot. JIT:
+ * translate all code at once; for tests. Both engines execute the same instructions and leave the same
+ * state. */
+enum tnm_engine { TNM_ENGINE_AUTO, TNM_ENGINE_INTERP, TNM_ENGINE_JIT };
 
 /* Where a serial port's bytes go. out may be NULL (dropped). Input comes by tnm_serial_input. */
 typedef struct tnm_serial {
@@ -63,6 +67,8 @@ typedef struct tnm_config {
     unsigned cpus;
     const char *cpu_model;
     enum tnm_clock clock;
+    enum tnm_engine engine;
+    uint64_t code_cache;        /* bytes of translated code at most, all vCPUs together */
     tnm_disk disks[TNM_MAX_DISKS];
     unsigned ndisks;
     const char *cdrom, *floppy; /* NULL: empty drive (cdrom: present and empty) */

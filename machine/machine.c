@@ -157,6 +157,7 @@ void tnm_config_init(tnm_config *cfg)
     cfg->cpus = 1;
     cfg->cpu_model = "max";
     cfg->clock = TNM_CLOCK_HOST;
+    cfg->code_cache = 128 * MIB;
     cfg->debug_exit_port = -1;
     cfg->rtc_base = -1;
 }
@@ -289,6 +290,8 @@ static bool create_cpus(struct tnm_machine *m, struct error *err)
         if (!m->cpu[i])
             return false;
         m->ncpus = i + 1;
+        if (m->cfg.engine == TNM_ENGINE_JIT)
+            cpu_use_translator(m->cpu[i], m->cfg.code_cache / m->cfg.cpus, 0);
     }
     if (m->ncpus > 1 && !machine_cpu_has_apic(m))
         return error_set(err, ERR_INVALID,

@@ -1,0 +1,352 @@
+/* Translating a block: which instructions need which flags, the main line, its ends, and the cold code
+ * after it. See x64_tr.h. */
+#include "cpu/interp.h"
+#include "cpu/jit/x64_tr.h"
+
+const uint8_t x64_host_of[16] = {RBX, RCX, RDX, R12, R14, R13, RSI, RDI,
+                                 R8,  R9,  X64_NONE, X64_NONE, R10, R11, X64_NONE, X64_NONE};
+
+#define ROOM (64 * 1024) /* more than the longest block can need */
+
+struct x64_rm tr_reg(const struct tr *t, unsigned n)
+{
+    if (x64_host_of[n] != X64_NONE)
+        return x64_r(x64_host_of[n]);
+    return x64_m(RBP, CPU_OFF(r) + 8 * (int32_t)n);
+}
+
+/* ---- cold code --------------------------------------------------------------------------------- */
+
+struct cold *tr_cold(struct tr *t, enum cold_kind kind)
+{
+    CHECK(t->n_cold < COLD_MAX);
+    struct cold *c = &t->cold[t->n_cold++];
+    memset(c, 0, sizeof(*c));
+    c->kind = kind;
+    c->k = t->k;
+    c->flags = t->f;
+    return c;
+}
+
+void tr_cold_from(struct cold *c, uint8_t *at)
+{
+    CHECK(c->n_from < ARRAY_LEN(c->from));
+    c->from[c->n_from++] = at;
+}
+
+void tr_miss(struct tr *t, enum x64_cc cc)
+{
+    if (!t->one)
+        t->one = tr_cold(t, insn_row(t->i)->attr & AT_END ? COLD_END : COLD_ONE);
+    tr_cold_from(t->one, x64_jcc(&t->x, cc));
+}
+
+static void insn_to_rax(struct tr *t, unsigned k)
+{
+    x64_mov_imm(&t->x, RAX, (uintptr_t)&t->b->insn[k]);
+}
+
+static const uint8_t *writable(const struct tr *t, const uint8_t *thunk)
+{
+    return thunk - t->j->rx;
+}
+
+static void emit_leave_at(struct tr *t, uint32_t offset)
+{
+    tr_rip(t, TMP0, offset);
+    x64_store(&t->x, 8, CPU_FIELD(rip), TMP0);
+    x64_jmp_to(&t->x, writable(t, t->j->thunk.leave));
+}
+
+static void emit_link(struct tr *t, struct cold *c)
+{
+    struct jit_exit *e = &t->j->exits[c->exit];
+
+    e->at = c->from[0];
+    e->stub = t->x.p + t->j->rx;
+    x64_mov_imm(&t->x, RAX, c->exit);
+    x64_jmp_to(&t->x, writable(t, t->j->thunk.link));
+}
+
+/* RIP in TMP0 is in no slot. If it is not canonical, the branch faults as if nothing had happened. */
+static void emit_target(struct tr *t, struct cold *c)
+{
+    struct x64 *x = &t->x;
+
+    x64_load(x, 8, TMP1, x64_r(TMP0));
+    x64_op(x, 0, 0xc1, 8, 7, x64_r(TMP1), 0); /* sar 47: 0 or -1 */
+    x64_byte(x, 47);
+    x64_alu_imm(x, X_ADD, 8, x64_r(TMP1), 1);
+    x64_alu_imm(x, X_CMP, 8, x64_r(TMP1), 1);
+    uint8_t *bad = x64_jcc(x, CC_NBE);
+    x64_jmp_to(x, writable(t, t->j->thunk.miss));
+    x64_resolve(bad, x->p);
+    if (c->undo)
+        x64_lea(x, 8, R14, x64_m(R14, -c->undo));
+    insn_to_rax(t, c->k);
+    x64_jmp_to(x, writable(t, t->j->thunk.end));
+}
+
+static void emit_cold(struct tr *t, struct cold *c)
+{
+    struct x64 *x = &t->x;
+    const struct jit_thunks *th = &t->j->thunk;
+
+    for (unsigned n = 0; n < c->n_from; n++)
+        x64_resolve(c->from[n], x->p);
+    switch (c->kind) {
+    case COLD_ONE:
+        if (t->live[c->k])
+            tr_flags_store_from(t, &c->flags);
+        insn_to_rax(t, c->k);
+        x64_call_to(x, writable(t, c->want_flags ? th->one_flags : th->one));
+        x64_jmp_to(x, c->back);
+        break;
+    case COLD_END:
+        tr_flags_store_from(t, &c->flags);
+        insn_to_rax(t, c->k);
+        x64_jmp_to(x, writable(t, th->end));
+        break;
+    case COLD_BUDGET:
+        x64_alu_imm(x, X_ADD, 8, CPU_FIELD(budget), t->b->n);
+        emit_leave_at(t, t->page_off);
+        break;
+    case COLD_LINK:
+        emit_link(t, c);
+        break;
+    case COLD_STOP:
+        emit_leave_at(t, c->target);
+        break;
+    case COLD_TARGET:
+        emit_target(t, c);
+        break;
+    case COLD_LOAD_FLAGS:
+        x64_call_to(x, writable(t, th->load_flags));
+        x64_jmp_to(x, c->back);
+        break;
+    case COLD_LOAD_VEC: /* exceptions that are not masked are the interpreter's */
+        x64_load(x, 4, RAX, CPU_FIELD(fpu.mxcsr));
+        x64_op(x, 0, 0xf7, 4, 2, x64_r(RAX), 0); /* not */
+        x64_test_imm(x, 4, x64_r(RAX), 0x1f80);
+        tr_cold_from(&t->cold[0], x64_jcc(x, CC_NZ));
+        x64_call_to(x, writable(t, th->load_vec));
+        x64_jmp_to(x, c->back);
+        break;
+    }
+}
+
+/* ---- ends -------------------------------------------------------------------------------------- */
+
+static void link_exit(struct tr *t, uint8_t *at, uint32_t offset)
+{
+    struct cold *c = tr_cold(t, COLD_LINK);
+    struct jit_exit *e = jit_exit_new(t->j, &c->exit);
+
+    CHECK(e);
+    e->offset = (uint16_t)offset;
+    tr_cold_from(c, at);
+}
+
+/* Loops look whether somebody wants the CPU to stop. */
+static void emit_stop_check(struct tr *t, uint32_t target)
+{
+    struct cold *c = tr_cold(t, COLD_STOP);
+
+    c->target = target;
+    x64_load(&t->x, 4, TMP0, CPU_FIELD(pending));
+    x64_test(&t->x, 4, CPU_FIELD(pending_mask), TMP0);
+    tr_cold_from(c, x64_jcc(&t->x, CC_NZ));
+}
+
+static bool backward(const struct tr *t, uint32_t offset)
+{
+    return offset <= t->page_off + t->i->off;
+}
+
+void tr_goto(struct tr *t, uint32_t offset)
+{
+    if (offset >= PAGE_SIZE) {
+        tr_rip(t, TMP0, offset);
+        tr_goto_tmp0(t, 0);
+        return;
+    }
+    if (backward(t, offset))
+        emit_stop_check(t, offset);
+    link_exit(t, x64_jmp(&t->x), offset);
+}
+
+void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next)
+{
+    if (taken < PAGE_SIZE && !backward(t, taken)) {
+        link_exit(t, x64_jcc(&t->x, cc), taken);
+    } else {
+        uint8_t *over = x64_jcc(&t->x, cc ^ 1);
+        tr_goto(t, taken);
+        x64_resolve(over, t->x.p);
+    }
+    tr_goto(t, next);
+}
+
+void tr_goto_tmp0(struct tr *t, int32_t undo)
+{
+    struct x64 *x = &t->x;
+    const uint8_t *miss = writable(t, t->j->thunk.miss);
+    uint8_t *from[2];
+
+    x64_load(x, 4, TMP1, x64_r(TMP0));
+    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
+    x64_shift_imm(x, 4, 4, x64_r(TMP1), 5);
+    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tr.jumps));
+    x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip)));
+    from[0] = x64_jcc(x, CC_NZ);
+    x64_load(x, 4, TMP1, x64_m(TMP1, offsetof(struct jit_jump, cookie)));
+    x64_alu_to_reg(x, X_CMP, 4, TMP1, CPU_FIELD(tr.cookie));
+    from[1] = x64_jcc(x, CC_NZ);
+    /* The slot again: cheaper than a third temporary. */
+    x64_load(x, 4, TMP1, x64_r(TMP0));
+    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
+    x64_shift_imm(x, 4, 4, x64_r(TMP1), 5);
+    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tr.jumps));
+    x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
+    x64_store(x, 8, CPU_FIELD(tr.rip_page), TMP0);
+    x64_op(x, 0, 0xff, 4, 4, x64_m(TMP1, offsetof(struct jit_jump, code)), 0); /* jmp m */
+    if (t->code64) {
+        struct cold *c = tr_cold(t, COLD_TARGET);
+        c->undo = undo;
+        tr_cold_from(c, from[0]);
+        tr_cold_from(c, from[1]);
+    } else if (!x->overflow) {
+        x64_resolve(from[0], miss);
+        x64_resolve(from[1], miss);
+    }
+}
+
+/* ---- the main line ----------------------------------------------------------------------------- */
+
+static bool raises(const struct tr *t)
+{
+    insn_fn fn = t->i == t->b->insn ? t->b->first_fn : t->i->fn;
+    return fn == interp_raise_ud || fn == interp_raise_gp;
+}
+
+/* Flags before an instruction are needed if it reads them, may leave (whoever gets the fault sees
+ * them), or leaves them to the next. */
+static void analyse(struct tr *t)
+{
+    const struct block *b = t->b;
+
+    for (unsigned k = 0; k < b->n; k++) {
+        const struct insn *i = &b->insn[k];
+        t->hot[k] = insn_row(i)->sem != SEM_NONE;
+        if (t->hot[k])
+            ir_record(&t->ir[k], t->cpu, i);
+    }
+    t->live[b->n] = true;
+    for (unsigned k = b->n; k-- > 0;) {
+        const struct ir *ir = &t->ir[k];
+        bool may_leave = !t->hot[k] || ir_touches_memory(ir) ||
+                         (insn_row(&b->insn[k])->attr & AT_END);
+        if (may_leave || (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS)))
+            t->live[k] = true;
+        else
+            t->live[k] = ir->flags_use & IR_SETS_FLAGS ? false : t->live[k + 1];
+    }
+}
+
+static void emit_by_interpreter(struct tr *t)
+{
+    bool end = (insn_row(t->i)->attr & AT_END) || raises(t);
+
+    if (t->live[t->k])
+        tr_flags_store(t);
+    insn_to_rax(t, t->k);
+    if (end)
+        x64_jmp_to(&t->x, writable(t, t->j->thunk.end));
+    else
+        x64_call_to(&t->x, writable(t, t->j->thunk.one));
+    tr_flags_in_memory(t);
+}
+
+static void emit_insn(struct tr *t)
+{
+    bool done = false;
+
+    t->one = NULL;
+    if (!raises(t))
+        done = t->hot[t->k] ? tr_hot(t) : tr_native(t);
+    if (!done) {
+        CHECK(!t->one);
+        emit_by_interpreter(t);
+        return;
+    }
+    if (t->one) {
+        t->one->back = t->x.p;
+        t->one->want_flags = t->f.native || t->f.host_form;
+    }
+}
+
+static void emit_entry(struct tr *t)
+{
+    tr_cold(t, COLD_BUDGET);
+    x64_alu_imm(&t->x, X_SUB, 8, CPU_FIELD(budget), t->b->n);
+    tr_cold_from(&t->cold[0], x64_jcc(&t->x, CC_S));
+    if (t->vec) {
+        struct cold *c = tr_cold(t, COLD_LOAD_VEC);
+        x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_NONE);
+        tr_cold_from(c, x64_jcc(&t->x, CC_Z));
+        c->back = t->x.p;
+    }
+}
+
+enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
+{
+    struct jit *j = cpu->tr.jit;
+    struct tr t;
+    uint32_t exits = j->exit_count;
+
+    if (j->size - j->used < ROOM)
+        return JIT_FULL;
+    memset(&t, 0, offsetof(struct tr, ir));
+    t.cpu = cpu;
+    t.j = j;
+    t.b = b;
+    t.x.start = t.x.p = j->rw + j->used;
+    t.x.end = t.x.start + ROOM - 64;
+    t.page_off = b->ra & (PAGE_SIZE - 1);
+    t.code64 = b->mode & MODE_CODE64;
+    t.n_cold = 0;
+    t.vec = false;
+    t.i = b->insn;
+    analyse(&t);
+    for (unsigned k = 0; k < b->n; k++) {
+        bool vec = false;
+        if (!t.hot[k] && tr_is_native(&t, &b->insn[k], &vec) && vec)
+            t.vec = true;
+    }
+    tr_flags_in_memory(&t);
+    emit_entry(&t);
+    for (t.k = 0; t.k < b->n; t.k++) {
+        t.i = &b->insn[t.k];
+        emit_insn(&t);
+    }
+    t.k = b->n - 1u;
+    if (!(insn_row(t.i)->attr & AT_END) && !raises(&t)) {
+        tr_flags_store(&t);
+        tr_goto(&t, t.page_off + b->bytes);
+    }
+    for (unsigned n = 1; n < t.n_cold; n++)
+        emit_cold(&t, &t.cold[n]);
+    emit_cold(&t, &t.cold[0]);
+    if (t.x.overflow) {
+        j->exit_count = exits;
+        return JIT_REFUSED;
+    }
+    b->code = t.x.start + j->rx;
+    b->vec = t.vec;
+    j->used = (size_t)align_up((uint64_t)(t.x.p - j->rw), 16);
+    j->stats.blocks++;
+    j->stats.insns += b->n;
+    j->stats.guest_bytes += b->bytes;
+    j->stats.host_bytes += (uint64_t)(t.x.p - t.x.start);
+    return JIT_DONE;
+}

@@ -1,0 +1,1059 @@
+/* Lowering the hot integer instructions from their IR to host code, mostly one for one: the hosts' two-
+ * operand instructions are the guest's. Guest registers that live in memory are memory operands, with
+ * care for writes of 4 bytes, which clear the upper half. See x64_tr.h.
+ */
+#include "cpu/jit/x64_tr.h"
+
+enum { EXT_ROL = 0, EXT_ROR = 1, EXT_SHL = 4, EXT_SHR = 5, EXT_SAR = 7 };
+
+static const struct ir_node *node(const struct tr *t, ir_ref n)
+{
+    return &t->ir[t->k].n[n];
+}
+
+static const struct ir_node *find(const struct tr *t, enum ir_op op)
+{
+    const struct ir *ir = &t->ir[t->k];
+    for (unsigned k = 0; k < ir->count; k++)
+        if (ir->n[k].op == op)
+            return &ir->n[k];
+    return NULL;
+}
+
+static bool dst_is_mem(const struct tr *t)
+{
+    enum hot_form f = t->ir[t->k].form;
+    return f == HF_MR || f == HF_MI || f == HF_M;
+}
+
+static bool src_is_mem(const struct tr *t)
+{
+    return t->ir[t->k].form == HF_RM;
+}
+
+/* The number of a register operand of size bytes; false for AH to BH. */
+static bool reg_number(unsigned field, unsigned size, unsigned *n)
+{
+    if (size > 1) {
+        *n = field;
+        return true;
+    }
+    *n = field >> 3;
+    return (field & 7) == 0;
+}
+
+static bool dst_number(const struct tr *t, unsigned *n)
+{
+    return reg_number(src_is_mem(t) ? t->i->reg : t->i->rm,
+                      t->i->size, n);
+}
+
+static uint32_t bit(unsigned n)
+{
+    return 1u << n;
+}
+
+/* Guest register n = the low size bytes of host register src, whose upper half is clear if size is 4. */
+static void write_reg(struct tr *t, unsigned n, unsigned size, unsigned src)
+{
+    struct x64_rm r = tr_reg(t, n);
+
+    if (r.is_mem)
+        x64_store(&t->x, size == 4 ? 8 : size, r, src);
+    else if (size >= 4)
+        x64_load(&t->x, size, r.base, x64_r(src));
+    else
+        x64_store(&t->x, size, r, src);
+}
+
+/* ---- moves ------------------------------------------------------------------------------------- */
+
+static bool mov_imm_to_reg(struct tr *t, unsigned n, uint64_t imm)
+{
+    struct x64_rm r = tr_reg(t, n);
+    unsigned size = t->i->size;
+
+    if (size == 4)
+        imm = (uint32_t)imm;
+    if (size < 4) {
+        x64_store_imm(&t->x, size, r, (int32_t)imm);
+    } else if (!r.is_mem) {
+        x64_mov_imm(&t->x, r.base, imm);
+    } else if (imm == (uint64_t)(int64_t)(int32_t)imm) {
+        x64_store_imm(&t->x, 8, r, (int32_t)imm);
+    } else {
+        x64_mov_imm(&t->x, TMP0, imm);
+        x64_store(&t->x, 8, r, TMP0);
+    }
+    return true;
+}
+
+static bool mov_to_reg(struct tr *t, const struct ir_node *v)
+{
+    unsigned n, m = 0, size = t->i->size;
+    struct x64_rm rm, dst;
+
+    if (!dst_number(t, &n))
+        return false;
+    if (v->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
+        return false;
+    tr_reg_changes(t, n);
+    dst = tr_reg(t, n);
+    if (v->op == IR_IMM)
+        return mov_imm_to_reg(t, n, v->imm);
+    if (!src_is_mem(t)) {
+        rm = tr_reg(t, m);
+        if (!rm.is_mem) {
+            write_reg(t, n, size, rm.base);
+            if (size == 4 && dst.is_mem)
+                x64_store_imm(&t->x, 4, x64_m(RBP, dst.disp + 4), 0);
+            return true;
+        }
+    } else if (!tr_mem_check(t, size, false, false, &rm)) {
+        return false;
+    }
+    if (!dst.is_mem) {
+        x64_load(&t->x, size, dst.base, rm);
+        return true;
+    }
+    x64_load(&t->x, size, TMP1, rm);
+    write_reg(t, n, size, TMP1);
+    return true;
+}
+
+static bool mov_to_mem(struct tr *t, const struct ir_node *v)
+{
+    unsigned n = 0, size = t->i->size;
+    struct x64_rm rm, src;
+
+    if (v->op == IR_SRC && !reg_number(t->i->reg, size, &n))
+        return false;
+    if (!tr_mem_check(t, size, true, false, &rm))
+        return false;
+    if (v->op == IR_IMM) {
+        x64_store_imm(&t->x, size, rm, (int32_t)v->imm);
+        return true;
+    }
+    src = tr_reg(t, n);
+    if (src.is_mem) {
+        tr_mem_free_tmp1(t, &rm);
+        x64_load(&t->x, size, TMP1, src);
+        src = x64_r(TMP1);
+    }
+    x64_store(&t->x, size, rm, src.base);
+    return true;
+}
+
+static bool extend(struct tr *t, const struct ir_node *v)
+{
+    unsigned n, m, from = v->aux / 8, size = t->i->size;
+    unsigned into;
+    struct x64_rm rm;
+    bool high = false;
+
+    if (!reg_number(src_is_mem(t) ? t->i->reg : t->i->rm, size, &n))
+        return false;
+    tr_reg_changes(t, n);
+    if (src_is_mem(t)) {
+        if (!tr_mem_check(t, from, false, false, &rm))
+            return false;
+    } else {
+        high = !reg_number(t->i->reg, from, &m);
+        rm = tr_reg(t, m);
+        if (high) { /* by way of AH */
+            x64_load(&t->x, 4, RAX, rm);
+            rm = x64_r(RSP); /* AH, without REX */
+        }
+    }
+    into = tr_reg(t, n).is_mem || high ? TMP1 : x64_host_of[n];
+    if (high) {
+        x64_op(&t->x, 0, v->op == IR_ZEXT ? 0x0fb6 : 0x0fbe, 4, RAX, rm, 0);
+        if (v->op == IR_ZEXT || size < 8)
+            x64_load(&t->x, 4, TMP1, x64_r(RAX));
+        else
+            x64_movsx(&t->x, 8, TMP1, x64_r(RAX), 4);
+    } else if (v->op == IR_ZEXT) {
+        x64_movzx(&t->x, size, into, rm, from);
+    } else {
+        x64_movsx(&t->x, size, into, rm, from);
+    }
+    if (into == TMP1)
+        write_reg(t, n, size, TMP1);
+    return true;
+}
+
+static bool lea(struct tr *t)
+{
+    struct insn i = *t->i;
+    unsigned n = i.reg, size = i.size;
+
+    if (size == 4 && i.ea_shift == 0)
+        i.ea_shift = 32;
+    tr_reg_changes(t, n);
+    bool direct = size >= 4 && !tr_reg(t, n).is_mem &&
+                  !(i.base < 16 && tr_reg(t, i.base).is_mem) &&
+                  !(i.index < 16 && tr_reg(t, i.index).is_mem);
+    if (!tr_address(t, direct ? x64_host_of[n] : TMP1, &i, 0))
+        return false;
+    if (!direct)
+        write_reg(t, n, size, TMP1);
+    return true;
+}
+
+static bool bswap(struct tr *t)
+{
+    unsigned n = t->i->rm, size = t->i->size;
+    struct x64_rm r = tr_reg(t, n);
+    unsigned reg = r.is_mem ? TMP1 : r.base;
+
+    if (size == 2)
+        return false;
+    tr_reg_changes(t, n);
+    if (r.is_mem)
+        x64_load(&t->x, size, TMP1, r);
+    x64_byte(&t->x, 0x40 | (size == 8 ? 8 : 0) | (reg & 8 ? 1 : 0));
+    x64_byte(&t->x, 0x0f);
+    x64_byte(&t->x, 0xc8 | (reg & 7));
+    if (r.is_mem)
+        write_reg(t, n, size, TMP1);
+    return true;
+}
+
+static bool setcc(struct tr *t, const struct ir_node *v)
+{
+    unsigned n;
+    struct x64_rm rm;
+
+    if (!dst_is_mem(t)) {
+        if (!dst_number(t, &n))
+            return false;
+        tr_flags_native(t);
+        tr_reg_changes(t, n);
+        x64_setcc(&t->x, (enum x64_cc)v->aux, tr_reg(t, n));
+        return true;
+    }
+    tr_flags_native(t);
+    x64_setcc(&t->x, (enum x64_cc)v->aux, CPU_FIELD(tr.spill));
+    if (!tr_mem_check(t, 1, true, false, &rm))
+        return false;
+    tr_mem_free_tmp1(t, &rm);
+    x64_load(&t->x, 1, TMP1, CPU_FIELD(tr.spill));
+    x64_store(&t->x, 1, rm, TMP1);
+    return true;
+}
+
+static void cmov(struct x64 *x, unsigned cc, unsigned size, unsigned dst, struct x64_rm src)
+{
+    x64_op(x, 0, 0x0f40u + cc, size, dst, src, 0);
+}
+
+static bool select_value(struct tr *t, const struct ir_node *v)
+{
+    unsigned n = src_is_mem(t) ? t->i->reg : t->i->rm, size = t->i->size;
+    struct x64_rm src, dst = tr_reg(t, n);
+
+    tr_reg_changes(t, n);
+    if (src_is_mem(t)) {
+        if (!tr_mem_check(t, size, false, false, &src))
+            return false;
+        x64_load(&t->x, size, TMP1, src);
+        src = x64_r(TMP1);
+        tr_flags_native(t);
+    } else {
+        tr_flags_native(t);
+        src = tr_reg(t, t->i->reg);
+    }
+    if (!dst.is_mem) {
+        cmov(&t->x, v->aux, size, dst.base, src);
+        return true;
+    }
+    x64_load(&t->x, size, TMP0, dst);
+    cmov(&t->x, v->aux, size, TMP0, src);
+    write_reg(t, n, size, TMP0);
+    return true;
+}
+
+static bool exchange(struct tr *t)
+{
+    unsigned n, m, size = t->i->size;
+    struct x64_rm rm, src;
+
+    if (!reg_number(t->i->reg, size, &m))
+        return false;
+    src = tr_reg(t, m);
+    if (dst_is_mem(t)) {
+        if (src.is_mem)
+            return false;
+        tr_reg_changes(t, m);
+        if (!tr_mem_check(t, size, true, false, &rm))
+            return false;
+        tr_mem_free_tmp1(t, &rm);
+        x64_load(&t->x, size, TMP1, rm);
+        x64_store(&t->x, size, rm, src.base);
+        write_reg(t, m, size, TMP1);
+        return true;
+    }
+    if (!reg_number(t->i->rm, size, &n))
+        return false;
+    tr_reg_changes(t, n);
+    tr_reg_changes(t, m);
+    x64_load(&t->x, size, TMP1, tr_reg(t, n));
+    x64_load(&t->x, size, TMP0, src);
+    write_reg(t, n, size, TMP0);
+    write_reg(t, m, size, TMP1);
+    return true;
+}
+
+/* ---- arithmetic -------------------------------------------------------------------------------- */
+
+static bool alu_of(enum ir_op op, enum x64_alu *alu)
+{
+    switch (op) {
+    case IR_ADD:
+        *alu = X_ADD;
+        return true;
+    case IR_SUB:
+        *alu = X_SUB;
+        return true;
+    case IR_AND:
+        *alu = X_AND;
+        return true;
+    case IR_OR:
+        *alu = X_OR;
+        return true;
+    case IR_XOR:
+        *alu = X_XOR;
+        return true;
+    case IR_ADC:
+        *alu = X_ADC;
+        return true;
+    case IR_SBB:
+        *alu = X_SBB;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_logic(enum x64_alu alu)
+{
+    return alu == X_AND || alu == X_OR || alu == X_XOR;
+}
+
+static void set_flags_of_alu(struct tr *t, enum x64_alu alu, unsigned n, const struct ir_node *b,
+                             unsigned m)
+{
+    struct recipe r = {.size = t->i->size, .a = tr_reg(t, n), .regs = bit(n)};
+
+    if (is_logic(alu)) {
+        r.kind = RECIPE_TEST;
+    } else if (alu == X_ADD || alu == X_SUB) {
+        if (b->op == IR_IMM) {
+            r.b_imm = true;
+            r.imm = (int32_t)b->imm;
+            r.kind = alu == X_ADD ? RECIPE_ADD : RECIPE_SUB;
+        } else if (!src_is_mem(t) && m != n) {
+            r.b = tr_reg(t, m);
+            r.regs |= bit(m);
+            r.kind = alu == X_ADD ? RECIPE_ADD : RECIPE_SUB;
+        }
+    }
+    tr_flags_set(t, is_logic(alu), &r);
+}
+
+static bool alu_to_reg(struct tr *t, enum x64_alu alu, const struct ir_node *b)
+{
+    unsigned n, m = 0, size = t->i->size;
+    struct x64_rm dst, src = {0};
+    struct x64 *x = &t->x;
+
+    if (!dst_number(t, &n))
+        return false;
+    if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
+        return false;
+    dst = tr_reg(t, n);
+    if (b->op == IR_SRC && src_is_mem(t)) {
+        if (alu == X_ADC || alu == X_SBB)
+            tr_flags_prepare(t); /* while TMP0 is free */
+        if (!tr_mem_check(t, size, false, false, &src))
+            return false;
+        if (dst.is_mem) {
+            x64_load(x, size, TMP1, src);
+            src = x64_r(TMP1);
+        }
+    } else if (b->op == IR_SRC) {
+        src = tr_reg(t, m);
+    }
+    if (alu == X_ADC || alu == X_SBB) {
+        if (!src_is_mem(t) && !t->f.native)
+            tr_flags_prepare(t);
+        tr_flags_carry(t);
+    }
+    if (!dst.is_mem) {
+        if (b->op == IR_IMM)
+            x64_alu_imm(x, alu, size, dst, (int32_t)b->imm);
+        else
+            x64_alu_to_reg(x, alu, size, dst.base, src);
+    } else {
+        x64_load(x, size, TMP0, dst);
+        if (b->op == IR_IMM)
+            x64_alu_imm(x, alu, size, x64_r(TMP0), (int32_t)b->imm);
+        else
+            x64_alu_to_reg(x, alu, size, TMP0, src);
+        write_reg(t, n, size, TMP0);
+    }
+    set_flags_of_alu(t, alu, n, b, m);
+    return true;
+}
+
+static bool alu_to_mem(struct tr *t, enum x64_alu alu, const struct ir_node *b)
+{
+    unsigned m = 0, size = t->i->size;
+    struct x64_rm rm, src;
+    struct x64 *x = &t->x;
+
+    if (b->op == IR_SRC && !reg_number(t->i->reg, size, &m))
+        return false;
+    if (alu == X_ADC || alu == X_SBB)
+        tr_flags_prepare(t); /* while TMP0 is free */
+    if (!tr_mem_check(t, size, true, false, &rm))
+        return false;
+    if (b->op == IR_SRC) {
+        src = tr_reg(t, m);
+        if (src.is_mem) {
+            tr_mem_free_tmp1(t, &rm);
+            x64_load(x, size, TMP1, src);
+            src = x64_r(TMP1);
+        }
+    }
+    if (alu == X_ADC || alu == X_SBB)
+        tr_flags_carry(t);
+    if (b->op == IR_IMM)
+        x64_alu_imm(x, alu, size, rm, (int32_t)b->imm);
+    else
+        x64_alu_to_rm(x, alu, size, rm, src.base);
+    tr_flags_set(t, is_logic(alu), NULL);
+    return true;
+}
+
+/* NOT, NEG, INC, DEC: one operand; ext is the extension of the host's opcode. */
+static bool unary(struct tr *t, unsigned opcode, unsigned ext)
+{
+    unsigned n = 0, size = t->i->size;
+    struct x64_rm rm;
+    bool keeps_carry = opcode == 0xfe;
+    unsigned bytes = size == 1 ? X64_BYTE_RM : 0;
+
+    keeps_carry = keeps_carry && tr_flags_live_after(t);
+    if (dst_is_mem(t)) {
+        if (keeps_carry)
+            tr_flags_prepare(t); /* while TMP0 is free */
+        if (!tr_mem_check(t, size, true, false, &rm))
+            return false;
+    } else {
+        if (!dst_number(t, &n))
+            return false;
+        rm = tr_reg(t, n);
+        if (keeps_carry && !t->f.native)
+            tr_flags_prepare(t);
+    }
+    if (keeps_carry)
+        tr_flags_carry(t);
+    if (size > 1)
+        opcode |= 1;
+    if (!dst_is_mem(t) && rm.is_mem) {
+        x64_load(&t->x, size, TMP0, rm);
+        x64_op(&t->x, 0, opcode, size, ext, x64_r(TMP0), bytes);
+        write_reg(t, n, size, TMP0);
+    } else {
+        x64_op(&t->x, 0, opcode, size, ext, rm, bytes);
+    }
+    return true;
+}
+
+static bool invert(struct tr *t)
+{
+    unsigned n;
+
+    if (!dst_is_mem(t)) {
+        if (!dst_number(t, &n))
+            return false;
+        tr_reg_changes(t, n);
+    }
+    return unary(t, 0xf6, 2);
+}
+
+static bool negate(struct tr *t)
+{
+    if (!unary(t, 0xf6, 3))
+        return false;
+    tr_flags_set(t, false, NULL);
+    return true;
+}
+
+static bool increment(struct tr *t, bool down)
+{
+    if (!unary(t, 0xfe, down))
+        return false;
+    tr_flags_set(t, false, NULL);
+    return true;
+}
+
+/* CMP and TEST. */
+static bool compare(struct tr *t, const struct ir_node *v)
+{
+    const struct ir_node *b = node(t, v->b);
+    bool test = v->op == IR_AND;
+    unsigned n = 0, m = 0, size = t->i->size;
+    struct recipe r = {.size = (uint8_t)size};
+    struct x64_rm a, src = {0};
+    struct x64 *x = &t->x;
+
+    if (!dst_is_mem(t) && !dst_number(t, &n))
+        return false;
+    if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
+        return false;
+    a = tr_reg(t, n);
+    if (dst_is_mem(t) || src_is_mem(t)) {
+        struct x64_rm rm;
+        if (!tr_mem_check(t, size, false, false, &rm))
+            return false;
+        if (dst_is_mem(t))
+            a = rm;
+        else
+            src = rm;
+    }
+    if (b->op == IR_IMM) {
+        if (test)
+            x64_test_imm(x, size, a, (int32_t)b->imm);
+        else
+            x64_alu_imm(x, X_CMP, size, a, (int32_t)b->imm);
+    } else {
+        if (!src_is_mem(t))
+            src = tr_reg(t, m);
+        if (a.is_mem && src.is_mem) { /* one of them is a guest register */
+            unsigned tmp = dst_is_mem(t) || src_is_mem(t) ? TMP1 : TMP0;
+            if (dst_is_mem(t))
+                x64_load(x, size, TMP1, a), a = x64_r(TMP1);
+            else if (src_is_mem(t))
+                x64_load(x, size, TMP1, src), src = x64_r(TMP1);
+            else
+                x64_load(x, size, tmp, a), a = x64_r(tmp);
+        }
+        if (test && src.is_mem)
+            x64_test(x, size, src, a.base);
+        else if (test)
+            x64_test(x, size, a, src.base);
+        else if (src.is_mem)
+            x64_alu_to_reg(x, X_CMP, size, a.base, src);
+        else
+            x64_alu_to_rm(x, X_CMP, size, a, src.base);
+    }
+    if (!dst_is_mem(t) && !src_is_mem(t)) {
+        r.a = tr_reg(t, n);
+        r.regs = bit(n);
+        if (!test) {
+            r.kind = RECIPE_CMP;
+            r.b_imm = b->op == IR_IMM;
+            r.imm = (int32_t)b->imm;
+            if (!r.b_imm) {
+                r.b = tr_reg(t, m);
+                r.regs |= bit(m);
+            }
+        } else if (b->op == IR_SRC && m == n) {
+            r.kind = RECIPE_TEST;
+        }
+    }
+    tr_flags_set(t, test, &r);
+    return true;
+}
+
+/* ---- shifts and products ------------------------------------------------------------------------ */
+
+static const uint8_t shift_ext[] = {EXT_SHL, EXT_SHR, EXT_SAR, EXT_ROL, EXT_ROR};
+
+static void emit_shift(struct tr *t, unsigned how, unsigned size, struct x64_rm rm, int count)
+{
+    if (count < 0)
+        x64_shift_cl(&t->x, shift_ext[how], size, rm);
+    else
+        x64_shift_imm(&t->x, shift_ext[how], size, rm, (unsigned)count);
+}
+
+/* Guest register n; a count of -1 is CL. */
+static void shift_reg(struct tr *t, unsigned how, unsigned n, int count)
+{
+    struct x64_rm rm = tr_reg(t, n);
+    unsigned size = t->i->size;
+
+    if (rm.is_mem && size == 4) {
+        x64_load(&t->x, 4, TMP0, rm);
+        emit_shift(t, how, 4, x64_r(TMP0), count);
+        write_reg(t, n, 4, TMP0);
+    } else {
+        emit_shift(t, how, size, rm, count);
+    }
+}
+
+static bool shift_by_imm(struct tr *t, unsigned how, unsigned count)
+{
+    unsigned n, size = t->i->size;
+    bool rotate = how >= IR_ROL, live = tr_flags_live_after(t), af_clear = true;
+    struct x64_rm rm;
+
+    if (!count || (!rotate && count >= size * 8))
+        return false;
+    if (dst_is_mem(t)) {
+        if (rotate && live)
+            return false; /* the flags it keeps, and the address, both want TMP0 */
+        if (!tr_mem_check(t, size, true, false, &rm))
+            return false;
+        emit_shift(t, how, size, rm, (int)count);
+    } else {
+        if (!dst_number(t, &n))
+            return false;
+        if (rotate && live) {
+            if (!t->f.native && t->f.recipe.kind == RECIPE_NONE && !t->f.host_form)
+                return false; /* AF may not be what it seems: flags of another block */
+            tr_flags_native(t);
+            af_clear = t->f.af_clear;
+        }
+        shift_reg(t, how, n, (int)count);
+    }
+    tr_flags_set(t, af_clear, NULL);
+    return true;
+}
+
+/* A count of 0 leaves the flags alone: the new ones go to memory only if there are any. */
+static bool shift_by_cl(struct tr *t, unsigned how)
+{
+    unsigned n, size = t->i->size;
+    bool live = tr_flags_live_after(t);
+    struct x64_rm rm;
+
+    if (live && (how >= IR_ROL || size < 4 || dst_is_mem(t)))
+        return false;
+    if (dst_is_mem(t)) {
+        if (!tr_mem_check(t, size, true, false, &rm))
+            return false;
+        emit_shift(t, how, size, rm, -1);
+        tr_flags_set(t, true, NULL);
+        return true;
+    }
+    if (!dst_number(t, &n))
+        return false;
+    if (!live) {
+        shift_reg(t, how, n, -1);
+        tr_flags_set(t, true, NULL);
+        return true;
+    }
+    tr_flags_store(t);
+    x64_test_imm(&t->x, 1, x64_r(RCX), size == 8 ? 63 : 31);
+    uint8_t *over = x64_jcc(&t->x, CC_Z);
+    shift_reg(t, how, n, -1);
+    memset(&t->f, 0, sizeof(t->f));
+    t->f.native = t->f.af_clear = true;
+    tr_flags_store(t);
+    if (!t->x.overflow)
+        x64_resolve(over, t->x.p);
+    if (size == 4) { /* in any case */
+        rm = tr_reg(t, n);
+        if (rm.is_mem)
+            x64_store_imm(&t->x, 4, x64_m(RBP, rm.disp + 4), 0);
+        else
+            x64_load(&t->x, 4, rm.base, rm);
+    }
+    tr_flags_in_memory(t);
+    return true;
+}
+
+static bool shift(struct tr *t, const struct ir_node *v)
+{
+    const struct ir_node *count = node(t, v->b);
+
+    if (count->op == IR_IMM)
+        return shift_by_imm(t, v->aux, (unsigned)count->imm & (t->i->size == 8 ? 63 : 31));
+    return shift_by_cl(t, v->aux);
+}
+
+/* CF and OF as the host's; SF and PF of the result, AF and ZF clear. */
+static void store_product_flags(struct tr *t, struct x64_rm dst, unsigned size)
+{
+    struct x64 *x = &t->x;
+
+    x64_setcc(x, CC_O, x64_r(TMP1));
+    x64_alu_imm(x, X_CMP, size, dst, 0);
+    x64_byte(x, 0x9f); /* lahf */
+    x64_alu_imm(x, X_AND, 4, x64_r(RAX), (FL_SF | FL_PF) << 8);
+    x64_movzx(x, 4, TMP1, x64_r(TMP1), 1);
+    x64_op(x, 0, 0x69, 4, TMP1, x64_r(TMP1), 0); /* OF also to CF's place */
+    x64_u32(x, 0x101);
+    x64_alu_to_reg(x, X_OR, 4, RAX, x64_r(TMP1));
+    x64_store(x, 4, CPU_FIELD(tr.host_flags), RAX);
+    x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4);
+}
+
+static bool multiply(struct tr *t, const struct ir_node *v)
+{
+    unsigned n = src_is_mem(t) ? t->i->reg : t->i->rm, size = t->i->size;
+    const struct ir_node *b = node(t, v->b);
+    bool by_imm = b->op == IR_IMM;
+    struct x64_rm src, dst = tr_reg(t, n);
+    unsigned reg;
+
+    if (size == 1)
+        return false;
+    if (src_is_mem(t)) {
+        if (!tr_mem_check(t, size, false, false, &src))
+            return false;
+    } else {
+        src = tr_reg(t, t->i->reg);
+    }
+    if (dst.is_mem && !by_imm && src_is_mem(t)) {
+        x64_load(&t->x, size, TMP1, src);
+        src = x64_r(TMP1);
+    }
+    reg = dst.is_mem ? TMP0 : dst.base;
+    if (by_imm) {
+        x64_op(&t->x, 0, 0x69, size, reg, src, 0);
+        if (size == 2) {
+            x64_byte(&t->x, (unsigned)b->imm & 0xff);
+            x64_byte(&t->x, (unsigned)(b->imm >> 8) & 0xff);
+        } else {
+            x64_u32(&t->x, (uint32_t)b->imm);
+        }
+    } else {
+        if (dst.is_mem)
+            x64_load(&t->x, size, TMP0, dst);
+        x64_op(&t->x, 0, 0x0faf, size, reg, src, 0);
+    }
+    if (dst.is_mem)
+        write_reg(t, n, size, TMP0);
+    if (tr_flags_live_after(t)) {
+        store_product_flags(t, dst, size);
+        tr_flags_in_memory(t);
+        t->f.host_form = true;
+    } else {
+        tr_flags_set(t, false, NULL);
+    }
+    return true;
+}
+
+static bool widen_a(struct tr *t)
+{
+    tr_reg_changes(t, REG_AX);
+    x64_movsx(&t->x, t->i->size, RBX, x64_r(RBX), t->i->size / 2u);
+    return true;
+}
+
+static bool sign_of_a(struct tr *t)
+{
+    unsigned size = t->i->size;
+
+    if (size == 2)
+        return false;
+    tr_reg_changes(t, REG_DX);
+    tr_flags_clobber(t);
+    x64_load(&t->x, size, RDX, x64_r(RBX));
+    x64_shift_imm(&t->x, EXT_SAR, size, x64_r(RDX), size * 8 - 1);
+    return true;
+}
+
+/* ---- the stack ---------------------------------------------------------------------------------- */
+
+static unsigned stack_size(const struct tr *t)
+{
+    return t->code64 ? 8 : 4;
+}
+
+static void add_to_sp(struct tr *t, int32_t n)
+{
+    x64_lea(&t->x, stack_size(t), R14, x64_m(R14, n));
+}
+
+static bool push(struct tr *t, const struct ir_node *v)
+{
+    unsigned size = stack_size(t);
+    struct x64_rm m, src;
+
+    if (t->i->size != size)
+        return false;
+    tr_reg_changes(t, REG_SP);
+    if (v->op == IR_DST && dst_is_mem(t)) {
+        if (!tr_mem_check(t, size, false, false, &src))
+            return false;
+        x64_load(&t->x, size, TMP1, src);
+        x64_store(&t->x, 8, CPU_FIELD(tr.spill), TMP1);
+        src = CPU_FIELD(tr.spill);
+    } else if (v->op == IR_DST) {
+        src = tr_reg(t, t->i->rm);
+    }
+    if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
+        return false;
+    if (v->op == IR_IMM) {
+        x64_store_imm(&t->x, size, m, (int32_t)v->imm);
+    } else if (src.is_mem) {
+        tr_mem_free_tmp1(t, &m);
+        x64_load(&t->x, size, TMP1, src);
+        x64_store(&t->x, size, m, TMP1);
+    } else {
+        x64_store(&t->x, size, m, src.base);
+    }
+    add_to_sp(t, -(int32_t)size);
+    return true;
+}
+
+static bool pop(struct tr *t)
+{
+    unsigned size = stack_size(t), n = t->i->rm;
+    struct x64_rm m, dst = tr_reg(t, n);
+
+    if (t->i->size != size)
+        return false;
+    tr_reg_changes(t, REG_SP);
+    tr_reg_changes(t, n);
+    if (!tr_stack_check(t, REG_SP, 0, size, false, &m))
+        return false;
+    if (!dst.is_mem && n != REG_SP) {
+        x64_load(&t->x, size, dst.base, m);
+        add_to_sp(t, (int32_t)size);
+        return true;
+    }
+    x64_load(&t->x, size, TMP1, m);
+    add_to_sp(t, (int32_t)size);
+    write_reg(t, n, size, TMP1);
+    return true;
+}
+
+static bool leave(struct tr *t)
+{
+    unsigned size = stack_size(t);
+    struct x64_rm m;
+
+    if (t->i->size != size)
+        return false;
+    tr_reg_changes(t, REG_SP);
+    tr_reg_changes(t, REG_BP);
+    if (!tr_stack_check(t, REG_BP, 0, size, false, &m))
+        return false;
+    x64_load(&t->x, size, TMP1, m);
+    x64_lea(&t->x, size, R14, x64_m(R13, (int32_t)size));
+    x64_load(&t->x, size, R13, x64_r(TMP1));
+    return true;
+}
+
+/* ---- branches ----------------------------------------------------------------------------------- */
+
+static uint32_t next_offset(const struct tr *t)
+{
+    return t->page_off + t->i->off + t->i->len;
+}
+
+/* Offset in the page of a relative target, if 32 bits hold it. */
+static bool target_offset(const struct tr *t, uint32_t *offset)
+{
+    int64_t to = (int64_t)next_offset(t) + (int64_t)t->i->imm;
+
+    *offset = (uint32_t)to;
+    return t->i->size == stack_size(t) && to == (int32_t)to;
+}
+
+static bool jump(struct tr *t)
+{
+    uint32_t to;
+
+    if (!target_offset(t, &to))
+        return false;
+    tr_flags_store(t);
+    tr_goto(t, to);
+    return true;
+}
+
+static bool jump_if(struct tr *t, unsigned cc)
+{
+    uint32_t to;
+
+    if (!target_offset(t, &to))
+        return false;
+    tr_flags_native(t);
+    tr_flags_store(t);
+    tr_goto_if(t, (enum x64_cc)cc, to, next_offset(t));
+    return true;
+}
+
+static void push_return(struct tr *t, struct x64_rm m)
+{
+    unsigned size = stack_size(t);
+
+    tr_mem_free_tmp1(t, &m);
+    tr_rip(t, TMP1, next_offset(t));
+    x64_store(&t->x, size, m, TMP1);
+    add_to_sp(t, -(int32_t)size);
+}
+
+static bool call(struct tr *t)
+{
+    unsigned size = stack_size(t);
+    struct x64_rm m;
+    uint32_t to;
+
+    if (!target_offset(t, &to))
+        return false;
+    tr_flags_store(t);
+    if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
+        return false;
+    push_return(t, m);
+    tr_goto(t, to);
+    return true;
+}
+
+/* TMP0 = target of an indirect branch, its operand read. */
+static bool read_target(struct tr *t)
+{
+    unsigned size = stack_size(t);
+    struct x64_rm m;
+
+    if (t->i->size != size)
+        return false;
+    tr_flags_store(t);
+    if (!dst_is_mem(t)) {
+        x64_load(&t->x, size, TMP0, tr_reg(t, t->i->rm));
+        return true;
+    }
+    if (!tr_mem_check(t, size, false, false, &m))
+        return false;
+    x64_load(&t->x, size, TMP0, m);
+    return true;
+}
+
+static bool jump_indirect(struct tr *t)
+{
+    if (!read_target(t))
+        return false;
+    tr_goto_tmp0(t, 0);
+    return true;
+}
+
+static bool call_indirect(struct tr *t)
+{
+    unsigned size = stack_size(t);
+    struct x64 *x = &t->x;
+    struct x64_rm m;
+
+    if (!read_target(t))
+        return false;
+    if (t->code64) { /* canonical, or it faults before the push */
+        x64_load(x, 8, TMP1, x64_r(TMP0));
+        x64_shift_imm(x, EXT_SAR, 8, x64_r(TMP1), 47);
+        x64_alu_imm(x, X_ADD, 8, x64_r(TMP1), 1);
+        x64_alu_imm(x, X_CMP, 8, x64_r(TMP1), 1);
+        tr_miss(t, CC_NBE);
+    }
+    x64_store(x, 8, CPU_FIELD(tr.spill), TMP0);
+    if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
+        return false;
+    push_return(t, m);
+    x64_load(x, 8, TMP0, CPU_FIELD(tr.spill));
+    tr_goto_tmp0(t, 0);
+    return true;
+}
+
+static bool ret(struct tr *t, int32_t sp_add)
+{
+    unsigned size = stack_size(t);
+    struct x64_rm m;
+
+    if (t->i->size != size)
+        return false;
+    tr_flags_store(t);
+    if (!tr_stack_check(t, REG_SP, 0, size, false, &m))
+        return false;
+    x64_load(&t->x, size, TMP0, m);
+    add_to_sp(t, sp_add);
+    tr_goto_tmp0(t, sp_add);
+    return true;
+}
+
+/* ---- which of them it is ------------------------------------------------------------------------- */
+
+static bool lower_write(struct tr *t, const struct ir_node *v)
+{
+    const struct ir_node *flags = find(t, IR_FLAGS);
+    enum x64_alu alu;
+
+    switch (v->op) {
+    case IR_SRC:
+    case IR_IMM:
+        return dst_is_mem(t) ? mov_to_mem(t, v) : mov_to_reg(t, v);
+    case IR_EA:
+        return lea(t);
+    case IR_NOT:
+        return invert(t);
+    case IR_NEG:
+        return negate(t);
+    case IR_BSWAP:
+        return bswap(t);
+    case IR_ZEXT:
+    case IR_SEXT:
+        return extend(t, v);
+    case IR_BOOL:
+        return setcc(t, v);
+    case IR_SELECT:
+        return select_value(t, v);
+    default:
+        break;
+    }
+    if (flags && (flags->aux == CC_INC || flags->aux == CC_DEC))
+        return increment(t, flags->aux == CC_DEC);
+    if (!alu_of((enum ir_op)v->op, &alu))
+        return false;
+    return dst_is_mem(t) ? alu_to_mem(t, alu, node(t, v->b)) : alu_to_reg(t, alu, node(t, v->b));
+}
+
+static bool lower_branch(struct tr *t, const struct ir_node *n)
+{
+    bool pushes = find(t, IR_PUSH) != NULL;
+
+    switch (n->op) {
+    case IR_BRANCH:
+        return pushes ? call(t) : jump(t);
+    case IR_BRANCH_IF:
+        return jump_if(t, n->aux);
+    default:
+        if (find(t, IR_PEEK))
+            return ret(t, (int32_t)find(t, IR_SP_ADD)->imm);
+        return pushes ? call_indirect(t) : jump_indirect(t);
+    }
+}
+
+bool tr_hot(struct tr *t)
+{
+    const struct ir_node *n;
+    const struct row_info *info = &t->cpu->decode->info[t->i->row];
+
+    if (info->moffs && t->i->imm != (uint64_t)(int64_t)(int32_t)t->i->imm)
+        return false;
+    if ((n = find(t, IR_BRANCH)) || (n = find(t, IR_BRANCH_IF)) || (n = find(t, IR_BRANCH_IND)))
+        return lower_branch(t, n);
+    if ((n = find(t, IR_PUSH)))
+        return push(t, node(t, n->a));
+    if (find(t, IR_PEEK))
+        return pop(t);
+    if (find(t, IR_LEAVE))
+        return leave(t);
+    if ((n = find(t, IR_SHIFT)))
+        return shift(t, n);
+    if ((n = find(t, IR_MULTIPLY)))
+        return multiply(t, n);
+    if (find(t, IR_WIDEN_A))
+        return widen_a(t);
+    if (find(t, IR_SIGN_OF_A))
+        return sign_of_a(t);
+    if (find(t, IR_WRITE_SRC))
+        return exchange(t);
+    if ((n = find(t, IR_WRITE)))
+        return lower_write(t, node(t, n->a));
+    if ((n = find(t, IR_FLAGS)))
+        return compare(t, node(t, n->a));
+    return false;
+}

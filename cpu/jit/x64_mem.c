@@ -1,0 +1,137 @@
+/* Guest memory operands: the inline TLB check of mmu/mmu.h, in ten instructions with the access, and
+ * addresses. See x64_tr.h.
+ */
+#include "cpu/jit/x64_tr.h"
+
+#define ENTRY_SHIFT 5
+_Static_assert(sizeof(struct tlb_entry) == 1u << ENTRY_SHIFT, "the index is scaled by a shift");
+_Static_assert(offsetof(struct tlb, e) == 0, "cpu->tlb points to entries");
+
+void tr_rip(struct tr *t, unsigned dst, uint32_t offset)
+{
+    x64_load(&t->x, 8, dst, CPU_FIELD(tr.rip_page));
+    if (offset)
+        x64_lea(&t->x, t->code64 ? 8 : 4, dst, x64_m(dst, (int32_t)offset));
+}
+
+static bool in_memory(unsigned reg)
+{
+    return reg < 16 && x64_host_of[reg] == X64_NONE;
+}
+
+bool tr_address(struct tr *t, unsigned dst, const struct insn *i, int32_t extra)
+{
+    unsigned size = i->ea_shift == 0 ? 8 : 4;
+    unsigned base = i->base, index = i->index;
+    int64_t disp = (int64_t)i->disp + extra;
+
+    if (i->ea_shift > 32 || (in_memory(base) && in_memory(index) && index != REG_ZERO))
+        return false;
+    if (base == REG_BRIP) {
+        disp += t->page_off;
+        if (disp != (int32_t)disp)
+            return false;
+        if (index == REG_2P30) /* a displacement that wrapped: leave it */
+            return false;
+        x64_load(&t->x, 8, dst, CPU_FIELD(tr.rip_page));
+        x64_lea(&t->x, size, dst, x64_m(dst, (int32_t)disp));
+        return true;
+    }
+    if (disp != (int32_t)disp || index >= REG_BRIP)
+        return false;
+    struct x64_rm m = {true, X64_NONE, X64_NONE, i->scale, (int32_t)disp};
+    if (in_memory(base) || in_memory(index))
+        x64_load(&t->x, 8, dst, tr_reg(t, in_memory(base) ? base : index));
+    if (base < 16)
+        m.base = in_memory(base) ? dst : x64_host_of[base];
+    if (index < 16)
+        m.index = in_memory(index) ? dst : x64_host_of[index];
+    if (m.index == X64_NONE && m.base != X64_NONE && m.disp == 0)
+        x64_load(&t->x, size, dst, x64_r(m.base));
+    else if (m.base == X64_NONE && m.index == X64_NONE)
+        x64_mov_imm(&t->x, dst, size == 8 ? (uint64_t)(int64_t)m.disp : (uint32_t)m.disp);
+    else
+        x64_lea(&t->x, size, dst, m);
+    return true;
+}
+
+/* TMP1 holds the address: TMP0 = addend of its TLB entry, or a miss. last emits the address of the last
+ * byte into TMP0. */
+static void check(struct tr *t, unsigned size, bool write)
+{
+    struct x64 *x = &t->x;
+    int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write)
+                        : (int32_t)offsetof(struct tlb_entry, read);
+
+    x64_lea(x, 8, TMP0, x64_m(TMP1, (int32_t)size - 1));
+    x64_shift_imm(x, 5, 4, x64_r(TMP1), PAGE_SHIFT - ENTRY_SHIFT);
+    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), (TLB_SIZE - 1) << ENTRY_SHIFT);
+    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tlb));
+    x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
+    x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, tag));
+    tr_miss(t, CC_NZ);
+    x64_load(x, 8, TMP0, x64_m(TMP1, offsetof(struct tlb_entry, addend)));
+}
+
+static bool seg_is_flat(const struct tr *t, unsigned seg, bool write)
+{
+    if (t->code64)
+        return seg != SEG_FS && seg != SEG_GS;
+    return seg <= SEG_DS && !(write && seg == SEG_CS);
+}
+
+bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct x64_rm *m)
+{
+    const struct insn *i = t->i;
+    struct x64 *x = &t->x;
+    bool flat = seg_is_flat(t, i->seg, write);
+    bool plain = flat && t->code64 && i->ea_shift == 0 && i->index == REG_ZERO && i->base < 16 &&
+                 !in_memory(i->base);
+
+    if (!flat && !t->code64)
+        return false;
+    tr_flags_clobber(t);
+    if (!tr_address(t, TMP1, i, 0))
+        return false;
+    if (!flat)
+        x64_alu_to_reg(x, X_ADD, 8, TMP1, x64_m(RBP, CPU_OFF(seg_base) + 8 * i->seg));
+    if (aligned) {
+        x64_test_imm(x, 1, x64_r(TMP1), (int32_t)size - 1);
+        tr_miss(t, CC_NZ);
+    }
+    check(t, size, write);
+    if (plain) {
+        *m = x64_mi(x64_host_of[i->base], TMP0, 0, i->disp);
+        return true;
+    }
+    tr_address(t, TMP1, i, 0);
+    if (!flat)
+        x64_alu_to_reg(x, X_ADD, 8, TMP0, x64_m(RBP, CPU_OFF(seg_base) + 8 * i->seg));
+    *m = x64_mi(TMP0, TMP1, 0, 0);
+    return true;
+}
+
+bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
+                    struct x64_rm *m)
+{
+    unsigned host = x64_host_of[base];
+
+    tr_flags_clobber(t);
+    x64_lea(&t->x, t->code64 ? 8 : 4, TMP1, x64_m(host, disp));
+    check(t, size, write);
+    if (t->code64) {
+        *m = x64_mi(host, TMP0, 0, disp);
+    } else {
+        x64_lea(&t->x, 4, TMP1, x64_m(host, disp));
+        *m = x64_mi(TMP0, TMP1, 0, 0);
+    }
+    return true;
+}
+
+void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m)
+{
+    if (m->index != TMP1)
+        return;
+    x64_alu_to_reg(&t->x, X_ADD, 8, TMP0, x64_r(TMP1));
+    *m = x64_m(TMP0, m->disp);
+}

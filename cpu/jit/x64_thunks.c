@@ -1,0 +1,221 @@
+/* The fixed routines of generated code: into it, out of it, and calls of C from the middle of it.
+ * See x64_tr.h for the registers. C is called by the System V convention; the stack is 16-aligned in
+ * generated code.
+ */
+#include "cpu/jit/x64_tr.h"
+
+static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+static void regs_to_memory(struct x64 *x)
+{
+    for (unsigned n = 0; n < 16; n++)
+        if (x64_host_of[n] != X64_NONE)
+            x64_store(x, 8, x64_m(RBP, CPU_OFF(r) + 8 * (int32_t)n), x64_host_of[n]);
+}
+
+static void regs_from_memory(struct x64 *x)
+{
+    for (unsigned n = 0; n < 16; n++)
+        if (x64_host_of[n] != X64_NONE)
+            x64_load(x, 8, x64_host_of[n], x64_m(RBP, CPU_OFF(r) + 8 * (int32_t)n));
+}
+
+static struct x64_rm vec_field(unsigned n, unsigned half)
+{
+    return x64_m(RBP, CPU_OFF(xmm) + (int32_t)(n * sizeof(union vec) + half * 16));
+}
+
+/* Guest vectors to memory, whatever part of them is in registers. Ends with the host's own MXCSR. */
+static void vec_to_memory(struct jit *j, struct x64 *x)
+{
+    x64_alu_imm(x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
+    uint8_t *none = x64_jcc(x, CC_C), *ymm = NULL, *done = NULL;
+    if (j->has_avx2)
+        ymm = x64_jcc(x, CC_NBE);
+    for (unsigned n = 0; n < 16; n++) /* movups */
+        x64_op(x, 0, 0x0f11, 4, n, vec_field(n, 0), 0);
+    if (j->has_avx2) {
+        done = x64_jmp(x);
+        x64_resolve(ymm, x->p);
+        for (unsigned n = 0; n < 16; n++) /* vmovups ymm */
+            x64_vex(x, 1, 0, 0, 1, 0, 0x11, n, vec_field(n, 0));
+        x64_byte(x, 0xc5); /* vzeroupper: C code is legacy SSE */
+        x64_byte(x, 0xf8);
+        x64_byte(x, 0x77);
+        x64_resolve(done, x->p);
+    }
+    x64_op(x, 0, 0x0fae, 4, 3, CPU_FIELD(fpu.mxcsr), 0);     /* stmxcsr */
+    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(tr.host_mxcsr), 0); /* ldmxcsr */
+    x64_resolve(none, x->p);
+}
+
+static void vec_from_memory(struct jit *j, struct x64 *x)
+{
+    if (j->has_avx2) {
+        x64_byte(x, 0xc5);
+        x64_byte(x, 0xf8);
+        x64_byte(x, 0x77);
+    }
+    for (unsigned n = 0; n < 16; n++)
+        x64_op(x, 0, 0x0f10, 4, n, vec_field(n, 0), 0);
+    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
+    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
+}
+
+static void ymm_from_memory(struct x64 *x)
+{
+    for (unsigned n = 0; n < 16; n++)
+        x64_vex(x, 1, 0, 0, 1, 0, 0x10, n, vec_field(n, 0));
+}
+
+/* After C: as vec_live says they were. */
+static void vec_back(struct jit *j, struct x64 *x)
+{
+    x64_alu_imm(x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
+    uint8_t *no_vec = x64_jcc(x, CC_C), *no_ymm = NULL;
+    if (j->has_avx2)
+        no_ymm = x64_jcc(x, CC_Z);
+    if (j->has_avx2) {
+        ymm_from_memory(x);
+        x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
+        uint8_t *loaded = x64_jmp(x);
+        x64_resolve(no_ymm, x->p);
+        vec_from_memory(j, x);
+        x64_resolve(loaded, x->p);
+    } else {
+        vec_from_memory(j, x);
+    }
+    x64_resolve(no_vec, x->p);
+}
+
+static void call_c(struct x64 *x, uintptr_t fn)
+{
+    x64_lea(x, 8, RDI, x64_m(RBP, -BIAS));
+    x64_mov_imm(x, RAX, fn);
+    x64_op(x, 0, 0xff, 4, 2, x64_r(RAX), 0); /* call rax */
+}
+
+static const uint8_t *here(const struct jit *j, const struct x64 *x)
+{
+    return x->p + j->rx;
+}
+
+static void emit_enter(struct jit *j, struct x64 *x)
+{
+    void *fn = x->p + j->rx;
+
+    memcpy(&j->thunk.enter, &fn, sizeof(fn));
+    for (unsigned n = 0; n < ARRAY_LEN(saved); n++)
+        x64_push(x, saved[n]);
+    x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
+    x64_lea(x, 8, RBP, x64_m(RDI, BIAS));
+    x64_load(x, 8, RAX, x64_r(RSI));
+    x64_store(x, 8, CPU_FIELD(tr.host_sp), RSP);
+    x64_op(x, 0, 0x0fae, 4, 3, CPU_FIELD(tr.host_mxcsr), 0);
+    regs_from_memory(x);
+    x64_op(x, 0, 0xff, 4, 4, x64_r(RAX), 0); /* jmp rax */
+}
+
+static void emit_leave(struct jit *j, struct x64 *x)
+{
+    j->thunk.leave = here(j, x);
+    vec_to_memory(j, x);
+    regs_to_memory(x);
+    j->thunk.leave_stored = here(j, x);
+    x64_load(x, 8, RSP, CPU_FIELD(tr.host_sp));
+    x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
+    for (unsigned n = ARRAY_LEN(saved); n-- > 0;)
+        x64_pop(x, saved[n]);
+    x64_byte(x, 0xc3);
+}
+
+/* Called with RAX the instruction: the return address makes the stack 8 off. */
+static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool flags)
+{
+    const uint8_t *entry = here(j, x);
+
+    vec_to_memory(j, x);
+    regs_to_memory(x);
+    x64_load(x, 8, RSI, x64_r(RAX));
+    x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
+    call_c(x, fn);
+    x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
+    x64_test(x, 1, x64_r(RAX), RAX);
+    uint8_t *go_on = x64_jcc(x, CC_NZ);
+    x64_jmp_to(x, j->thunk.leave_stored - j->rx);
+    x64_resolve(go_on, x->p);
+    vec_back(j, x);
+    regs_from_memory(x);
+    if (flags) {
+        x64_load(x, 4, RAX, CPU_FIELD(tr.host_flags));
+        x64_alu_imm(x, X_ADD, 1, x64_r(RAX), 0x7f);
+        x64_byte(x, 0x9e);
+    }
+    x64_byte(x, 0xc3);
+    return entry;
+}
+
+static void emit_end(struct jit *j, struct x64 *x)
+{
+    j->thunk.end = here(j, x);
+    vec_to_memory(j, x);
+    regs_to_memory(x);
+    x64_load(x, 8, RSI, x64_r(RAX));
+    x64_load(x, 8, RSP, CPU_FIELD(tr.host_sp));
+    call_c(x, (uintptr_t)jit_run_end);
+    x64_jmp_to(x, j->thunk.leave_stored - j->rx);
+}
+
+/* To the code that fn returns for RAX, or out. Vector registers stay where they are: neither function
+ * touches them. */
+static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
+{
+    const uint8_t *entry = here(j, x);
+
+    vec_to_memory(j, x);
+    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_NONE);
+    regs_to_memory(x);
+    x64_load(x, 8, RSI, x64_r(RAX));
+    call_c(x, fn);
+    x64_test(x, 8, x64_r(RAX), RAX);
+    uint8_t *found = x64_jcc(x, CC_NZ);
+    x64_jmp_to(x, j->thunk.leave_stored - j->rx);
+    x64_resolve(found, x->p);
+    regs_from_memory(x);
+    x64_op(x, 0, 0xff, 4, 4, x64_r(RAX), 0);
+    return entry;
+}
+
+static void emit_load_flags(struct jit *j, struct x64 *x)
+{
+    j->thunk.load_flags = here(j, x);
+    vec_to_memory(j, x);
+    regs_to_memory(x);
+    x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
+    call_c(x, (uintptr_t)jit_host_flags);
+    x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
+    vec_back(j, x);
+    regs_from_memory(x);
+    x64_byte(x, 0xc3);
+}
+
+bool jit_backend_init(struct jit *j)
+{
+    struct x64 x = {j->rw, j->rw, j->rw + j->size - 64, false};
+
+    j->has_avx2 = __builtin_cpu_supports("avx2");
+    j->has_bmi2 = __builtin_cpu_supports("bmi2");
+    emit_enter(j, &x);
+    emit_leave(j, &x);
+    j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);
+    j->thunk.one_flags = emit_one(j, &x, (uintptr_t)jit_run_one_flags, true);
+    emit_end(j, &x);
+    j->thunk.link = emit_go(j, &x, (uintptr_t)jit_link);
+    j->thunk.miss = emit_go(j, &x, (uintptr_t)jit_find);
+    emit_load_flags(j, &x);
+    j->thunk.load_vec = here(j, &x);
+    vec_from_memory(j, &x);
+    x64_byte(&x, 0xc3);
+    j->used = (size_t)align_up((uint64_t)(x.p - j->rw), 64);
+    return !x.overflow;
+}

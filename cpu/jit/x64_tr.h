@@ -1,0 +1,149 @@
+/* Translation of one block to x86-64: what the parts of the backend share.
+ *
+ * Register use in generated code:
+ *   RBP            struct cpu + BIAS, so that the hot fields have 8-bit displacements
+ *   RAX, R15       temporaries (TMP0, TMP1); between guest instructions they hold nothing
+ *   RSP            the host's stack
+ *   all others     twelve guest registers, across blocks (x64_host_of); the other four live in memory
+ *   XMM0 to 15     guest vector registers, while cpu->tr.vec_live says so
+ *
+ * Flags. The guest's arithmetic flags are, at each point of a block, in one or more of three places: the
+ * host's flags (native), memory (CC_HOST or any lazy form: mem), or what they can be computed from
+ * again (recipe: an operation whose operands are still there). At the start and the end of a block they
+ * are in memory. Before code that destroys the host's flags they are put in memory only if they are
+ * needed later and no recipe stands; the slow ways out of a block, where the guest may look at them,
+ * compute them there.
+ */
+#ifndef CPU_JIT_X64_TR_H
+#define CPU_JIT_X64_TR_H
+
+#include <string.h>
+
+#include "cpu/jit/ir.h"
+#include "cpu/jit/jit_int.h"
+#include "cpu/jit/x64.h"
+
+#define BIAS 128
+#define CPU_OFF(field) ((int32_t)offsetof(struct cpu, field) - BIAS)
+#define CPU_FIELD(field) x64_m(RBP, CPU_OFF(field))
+#define TMP0 RAX
+#define TMP1 R15
+
+extern const uint8_t x64_host_of[16];
+
+struct recipe {
+    enum { RECIPE_NONE, RECIPE_ADD, RECIPE_SUB, RECIPE_CMP, RECIPE_TEST } kind;
+    uint8_t size;
+    bool b_imm;
+    uint32_t regs;        /* guest registers it reads: bits */
+    struct x64_rm a, b;   /* ADD, SUB: a is the result; TEST: a alone */
+    int32_t imm;
+};
+
+struct flag_state {
+    bool native, mem;
+    bool host_form; /* memory holds CC_HOST for certain */
+    bool af_clear;  /* AF is 0 whatever the host's flags say: cc_op in memory is one more */
+    struct recipe recipe;
+};
+
+/* Code out of the main line, emitted after the block. */
+enum cold_kind { COLD_ONE, COLD_END, COLD_BUDGET, COLD_LINK, COLD_STOP, COLD_TARGET, COLD_LOAD_FLAGS,
+    COLD_LOAD_VEC };
+struct cold {
+    enum cold_kind kind;
+    unsigned n_from;
+    uint8_t *from[6];    /* displacements that lead here */
+    uint8_t *back;       /* where it goes on */
+    unsigned k;          /* instruction */
+    bool want_flags;     /* the main line goes on with native flags */
+    struct flag_state flags; /* on entry */
+    uint32_t exit;       /* COLD_LINK: its number */
+    uint32_t target;     /* COLD_STOP: of the branch, offset in the page */
+    int32_t undo;        /* COLD_TARGET: what RSP has grown by */
+};
+#define COLD_MAX 160
+
+struct tr {
+    struct cpu *cpu;
+    struct jit *j;
+    struct block *b;
+    struct x64 x;
+    uint32_t page_off;       /* of the block in its page */
+    bool code64;
+    unsigned k;              /* the instruction being translated */
+    const struct insn *i;
+    struct ir ir[BLOCK_MAX];
+    bool hot[BLOCK_MAX];     /* ir[k] has been recorded */
+    bool live[BLOCK_MAX + 1]; /* flags as they are before instruction k are needed */
+    struct flag_state f;
+    struct cold cold[COLD_MAX];
+    unsigned n_cold;
+    struct cold *one;        /* the running instruction's slow way, or NULL */
+    bool vec;                /* guest vector registers are in the host's */
+};
+
+/* ---- x64_flags.c: where the flags are ---------------------------------------------------------- */
+
+/* The running instruction is about to destroy the host's flags before its own effects. */
+void tr_flags_clobber(struct tr *t);
+/* Makes the host's flags the guest's (uses TMP0 if they are not yet). */
+void tr_flags_native(struct tr *t);
+/* Makes the host's CF the guest's, after tr_flags_prepare or where they are native; uses no temporaries,
+ * destroys the other flags. */
+void tr_flags_carry(struct tr *t);
+/* Puts them where tr_flags_carry finds them; uses TMP0. */
+void tr_flags_prepare(struct tr *t);
+/* Puts them in memory if they are not there. Leaves native ones alone; uses TMP0. */
+void tr_flags_store(struct tr *t);
+/* The same from a given state, in cold code. */
+void tr_flags_store_from(struct tr *t, struct flag_state *f);
+/* The running instruction has set all six in the host's flags. */
+void tr_flags_set(struct tr *t, bool af_clear, const struct recipe *r);
+/* Guest register n will change in the running instruction, which does not set the flags. To be called
+ * before TMP0 is in use. */
+void tr_reg_changes(struct tr *t, unsigned n);
+/* After the running instruction, as the interpreter left them. */
+void tr_flags_in_memory(struct tr *t);
+static inline bool tr_flags_live_after(const struct tr *t)
+{
+    return t->live[t->k + 1];
+}
+
+/* ---- x64_mem.c --------------------------------------------------------------------------------- */
+
+/* Emits the TLB check of the instruction's memory operand (of size bytes) or of an operand at base
+ * register + disp; *m is then the host's. TMP0 is used, TMP1 too if *uses_tmp1. Misses go to tr_one().
+ * False: not this way. */
+bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct x64_rm *m);
+bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
+                    struct x64_rm *m);
+/* dst = the memory operand's offset, extra added; flags are untouched. */
+bool tr_address(struct tr *t, unsigned dst, const struct insn *i, int32_t extra);
+/* Frees TMP1 from *m. */
+void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m);
+
+/* ---- x64_block.c ------------------------------------------------------------------------------- */
+
+struct cold *tr_cold(struct tr *t, enum cold_kind kind);
+void tr_cold_from(struct cold *c, uint8_t *at);
+/* jcc to the slow way of the running instruction: the interpreter does all of it. Only where nothing of it
+ * has happened. */
+void tr_miss(struct tr *t, enum x64_cc cc);
+/* Where a guest register is. */
+struct x64_rm tr_reg(const struct tr *t, unsigned n);
+/* dst = RIP of the running page + offset; flags untouched. */
+void tr_rip(struct tr *t, unsigned dst, uint32_t offset);
+/* The end of the block; the flags have been stored. To the address at offset in the page (maybe outside),
+ * or to RIP in TMP0, where RSP has grown by undo if that cannot be a target after all. */
+void tr_goto(struct tr *t, uint32_t offset);
+void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next);
+void tr_goto_tmp0(struct tr *t, int32_t undo);
+
+/* ---- lowering: false if the instruction is to be left to the interpreter ------------------------- */
+
+bool tr_hot(struct tr *t);  /* x64_int.c: t->ir[t->k] */
+bool tr_native(struct tr *t); /* x64_vec.c: the host's own instruction */
+bool tr_is_native(const struct tr *t, const struct insn *i, bool *vec);
+
+#endif
