@@ -110,6 +110,11 @@ void check_true_at(int line, const char *what, bool ok)
     say("FAIL " TOPIC ":%d: %s\n", line, what);
 }
 
+bool checks_failed(void)
+{
+    return failures;
+}
+
 static bool has_error_code(int vector)
 {
     return vector == DF || (vector >= TS && vector <= PF) || vector == AC;

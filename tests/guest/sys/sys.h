@@ -152,6 +152,7 @@ void expect_at_line(int line, const char *what, int vector, ulong error);
 #define EXPECT(what, vector, error) expect_at_line(__LINE__, what, vector, error)
 #define RUN(what, code, vector, error)  (run(code), EXPECT(what, vector, error))
 #define USER(what, code, vector, error) (run_user(code), EXPECT(what, vector, error))
+bool checks_failed(void);
 void say(const char *fmt, ...); /* %d %x %s, and %lx for 64 bits */
 void finish(void) __attribute__((noreturn));
 void skip(const char *why);     /* a topic the processor does not have: said, and passed */
