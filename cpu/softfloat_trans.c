@@ -216,8 +216,9 @@ f80 f80_exp2m1(struct fp_env *e, f80 x)
     if (a.cls == FC_ZERO)
         return x;
     note_denormal(e, a.denormal);
-    if (a.exp >= 0) { /* 1 is exact, -1 gives -1/2, beyond it is undefined */
+    if (a.exp >= 0) { /* 1 gives 1, -1 gives -1/2, inexact on processors too; beyond is undefined */
         e->rounded_up = false;
+        e->flags |= FP_PE;
         return a.exp == 0 && a.sig == FP_INTBIT && a.sign ? (f80){FP_INTBIT, 0xbffe} : x;
     }
     struct ext y = ext_mul(ext_from(a), ext_ln2);

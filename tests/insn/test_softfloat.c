@@ -238,7 +238,7 @@ END_TEST
 
 /* ---- transcendental functions against MPFR ---------------------------------------------------- */
 
-enum { MPFR_BITS = 320, MPFR_ROUNDS = 4000 };
+enum { MPFR_BITS = 320, MPFR_ROUNDS = 10000 };
 
 static uint64_t seed = 0x9e3779b97f4a7c15ull;
 
@@ -250,18 +250,36 @@ static uint64_t rnd(void)
     return seed * 0x2545f4914f6cdd1dull;
 }
 
-/* A number with an exponent from low to high. */
+/* A number with an exponent from low to high; -16383 makes it denormal. */
 static f80 rnd_f80(int low, int high, bool may_be_negative)
 {
     int exp = low + (int)(rnd() % (unsigned)(high - low + 1));
     uint64_t mant = rnd() % 4 ? rnd() : rnd() << rnd() % 63;
     bool negative = may_be_negative && (rnd() & 1);
-    return (f80){mant | 1ull << 63, (uint16_t)((exp + 16383) | (negative ? 0x8000 : 0))};
+    mant = exp == -16383 ? mant >> 1 | 1 : mant | 1ull << 63;
+    return (f80){mant, (uint16_t)((exp + 16383) | (negative ? 0x8000 : 0))};
+}
+
+/* A number next to a multiple of pi / 2, where reduction leaves nothing but its last bits. */
+static f80 near_half_pi(void)
+{
+    mpfr_t m;
+    mpfr_init2(m, MPFR_BITS);
+    mpfr_const_pi(m, MPFR_RNDN);
+    mpfr_mul_ui(m, m, rnd() >> (1 + rnd() % 62), MPFR_RNDN);
+    mpfr_div_2ui(m, m, 1, MPFR_RNDN);
+    if (mpfr_zero_p(m))
+        mpfr_set_ui(m, 1, MPFR_RNDN);
+    long exp = mpfr_get_exp(m) - 1;
+    mpfr_mul_2si(m, m, 63 - exp, MPFR_RNDN);
+    f80 x = {mpfr_get_uj(m, MPFR_RNDZ), (uint16_t)(exp + 16383)};
+    mpfr_clear(m);
+    return exp > 62 ? (f80){1ull << 63, 16383} : x;
 }
 
 static void to_mpfr(mpfr_t m, f80 a)
 {
-    mpfr_set_ui_2exp(m, a.mant, (a.se & 0x7fff) - 16383 - 63, MPFR_RNDN);
+    mpfr_set_ui_2exp(m, a.mant, MAX(a.se & 0x7fff, 1) - 16383 - 63, MPFR_RNDN);
     if (a.se >> 15)
         mpfr_neg(m, m, MPFR_RNDN);
 }
@@ -270,10 +288,15 @@ static void to_mpfr(mpfr_t m, f80 a)
 static double ulps(f80 a, mpfr_t exact)
 {
     mpfr_t m;
+    if ((a.se & 0x7fff) == 0x7fff) /* an overflow: right or altogether wrong */
+        return a.mant == 1ull << 63 && mpfr_get_exp(exact) > 16384 &&
+                       (mpfr_signbit(exact) != 0) == a.se >> 15
+                   ? 0
+                   : INFINITY;
     mpfr_init2(m, MPFR_BITS);
     to_mpfr(m, a);
     mpfr_sub(m, m, exact, MPFR_RNDN);
-    mpfr_mul_2si(m, m, 63 + 16383 - (a.se & 0x7fff), MPFR_RNDN);
+    mpfr_mul_2si(m, m, 63 + 16383 - MAX(a.se & 0x7fff, 1), MPFR_RNDN);
     double d = fabs(mpfr_get_d(m, MPFR_RNDN));
     mpfr_clear(m);
     return d;
@@ -315,9 +338,10 @@ static double one_error(enum trans fn, f80 *x, f80 *y, f80 *r)
 {
     struct fp_env e = {.precision = 64, .masks = FP_ALL, .x87 = true};
     mpfr_t mx, my, exact;
-    int range = rnd() % 2 ? 2 : 60;
+    static const int ranges[] = {2, 60, 16383}; /* the last: all there is */
+    int range = ranges[rnd() % 3];
 
-    *y = rnd_f80(-1000, 1000, true);
+    *y = range == 16383 ? rnd_f80(-range, range, true) : rnd_f80(-1000, 1000, true);
     mpfr_inits2(MPFR_BITS, mx, my, exact, (mpfr_ptr)NULL);
     switch (fn) {
     case T_ATAN2:
@@ -326,6 +350,8 @@ static double one_error(enum trans fn, f80 *x, f80 *y, f80 *r)
         break;
     case T_EXP2M1:
         *x = rnd_f80(-range, -1, true);
+        if (rnd() % 64 == 0)
+            *x = (f80){1ull << 63, rnd() & 1 ? 0x3fff : 0xbfff};
         break;
     case T_YLOG2X:
         *x = rnd_f80(-range, range, false);
@@ -337,7 +363,7 @@ static double one_error(enum trans fn, f80 *x, f80 *y, f80 *r)
         *x = rnd_f80(-range, -2, true);
         break;
     default:
-        *x = rnd_f80(-range, range, true);
+        *x = rnd() % 4 ? rnd_f80(-range, MIN(range, 62), true) : near_half_pi();
         break;
     }
     to_mpfr(mx, *x);
@@ -403,6 +429,130 @@ END_TEST
 
 /* ---- a few that are told by the manual -------------------------------------------------------- */
 
+/* What is no number, or no argument: SDM vol. 2, tables of FSIN, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1. */
+START_TEST(test_transcendental_special)
+{
+#define INF                                                                                        \
+    {                                                                                              \
+        1ull << 63, 0x7fff                                                                         \
+    }
+#define M_INF                                                                                      \
+    {                                                                                              \
+        1ull << 63, 0xffff                                                                         \
+    }
+#define ZERO                                                                                       \
+    {                                                                                              \
+        0, 0                                                                                       \
+    }
+#define M_ZERO                                                                                     \
+    {                                                                                              \
+        0, 0x8000                                                                                  \
+    }
+#define ONE                                                                                        \
+    {                                                                                              \
+        1ull << 63, 0x3fff                                                                         \
+    }
+#define M_ONE                                                                                      \
+    {                                                                                              \
+        1ull << 63, 0xbfff                                                                         \
+    }
+#define TWO                                                                                        \
+    {                                                                                              \
+        1ull << 63, 0x4000                                                                         \
+    }
+#define QNAN                                                                                       \
+    {                                                                                              \
+        3ull << 62, 0xffff                                                                         \
+    } /* the default one */
+#define PI                                                                                         \
+    {                                                                                              \
+        0xc90fdaa22168c235, 0x4000                                                                 \
+    }
+#define M_PI_                                                                                      \
+    {                                                                                              \
+        0xc90fdaa22168c235, 0xc000                                                                 \
+    }
+#define PI_2                                                                                       \
+    {                                                                                              \
+        0xc90fdaa22168c235, 0x3fff                                                                 \
+    }
+#define PI_4                                                                                       \
+    {                                                                                              \
+        0xc90fdaa22168c235, 0x3ffe                                                                 \
+    }
+#define PI3_4                                                                                      \
+    {                                                                                              \
+        0x96cbe3f9990e91a8, 0x4000                                                                 \
+    }
+    static const struct {
+        enum trans fn;
+        f80 x, y, r;
+        uint32_t flags;
+    } cases[] = {
+        {T_SIN, ZERO, ZERO, ZERO, 0},         {T_SIN, M_ZERO, ZERO, M_ZERO, 0},
+        {T_SIN, INF, ZERO, QNAN, FP_IE},      {T_COS, M_ZERO, ZERO, ONE, 0},
+        {T_COS, M_INF, ZERO, QNAN, FP_IE},    {T_TAN, M_ZERO, ZERO, M_ZERO, 0},
+        {T_TAN, INF, ZERO, QNAN, FP_IE},      {T_ATAN2, ZERO, ZERO, ZERO, 0},
+        {T_ATAN2, M_ZERO, ZERO, PI, FP_PE},   {T_ATAN2, M_ZERO, M_ZERO, M_PI_, FP_PE},
+        {T_ATAN2, ONE, M_ZERO, M_ZERO, 0},    {T_ATAN2, M_ONE, ZERO, PI, FP_PE},
+        {T_ATAN2, ZERO, ONE, PI_2, FP_PE},    {T_ATAN2, INF, INF, PI_4, FP_PE},
+        {T_ATAN2, M_INF, INF, PI3_4, FP_PE},  {T_ATAN2, INF, ONE, ZERO, 0},
+        {T_ATAN2, M_INF, ONE, PI, FP_PE},     {T_ATAN2, ONE, INF, PI_2, FP_PE},
+        {T_EXP2M1, ZERO, ZERO, ZERO, 0},      {T_EXP2M1, M_ZERO, ZERO, M_ZERO, 0},
+        {T_EXP2M1, ONE, ZERO, ONE, FP_PE}, /* as powers of two for FYL2X */
+        {T_EXP2M1, M_ONE, ZERO, {1ull << 63, 0xbffe}, FP_PE},        {T_YLOG2X, ONE, ONE, ZERO, 0},
+        {T_YLOG2X, ONE, M_ONE, M_ZERO, 0},    {T_YLOG2X, ONE, INF, QNAN, FP_IE},
+        {T_YLOG2X, TWO, ONE, ONE, FP_PE},         {T_YLOG2X, M_ONE, ONE, QNAN, FP_IE},
+        {T_YLOG2X, ZERO, ONE, M_INF, FP_ZE},  {T_YLOG2X, M_ZERO, M_ONE, INF, FP_ZE},
+        {T_YLOG2X, ZERO, ZERO, QNAN, FP_IE},  {T_YLOG2X, ZERO, INF, M_INF, 0},
+        {T_YLOG2X, INF, ZERO, QNAN, FP_IE},   {T_YLOG2X, INF, M_ONE, M_INF, 0},
+        {T_YLOG2X, INF, INF, INF, 0},         {T_YLOG2X, M_INF, ONE, QNAN, FP_IE},
+        {T_YLOG2X, TWO, INF, INF, 0},         {T_YLOG2XP1, ZERO, ONE, ZERO, 0},
+        {T_YLOG2XP1, M_ZERO, ONE, M_ZERO, 0}, {T_YLOG2XP1, ZERO, INF, QNAN, FP_IE},
+        {T_YLOG2XP1, INF, ONE, INF, 0},
+    };
+
+    for (unsigned k = 0; k < ARRAY_LEN(cases); k++) {
+        struct fp_env e = {.precision = 64, .masks = FP_ALL, .x87 = true};
+        f80 x = cases[k].x, y = cases[k].y, r = ZERO;
+
+        switch (cases[k].fn) {
+        case T_SIN:
+            ck_assert(f80_sin_cos(&e, x, &r, NULL));
+            break;
+        case T_COS:
+            ck_assert(f80_sin_cos(&e, x, NULL, &r));
+            break;
+        case T_TAN:
+            ck_assert(f80_tan(&e, x, &r));
+            break;
+        case T_ATAN2:
+            r = f80_atan2(&e, y, x);
+            break;
+        case T_EXP2M1:
+            r = f80_exp2m1(&e, x);
+            break;
+        case T_YLOG2X:
+            r = f80_ylog2x(&e, y, x);
+            break;
+        default:
+            r = f80_ylog2xp1(&e, y, x);
+            break;
+        }
+        ck_assert_msg(
+            r.se == cases[k].r.se && r.mant == cases[k].r.mant && e.flags == cases[k].flags,
+            "case %u: %04x:%016llx, flags %x", k, r.se, (unsigned long long)r.mant, e.flags);
+    }
+    /* From 2^63 on, C2 says that nothing was done. */
+    struct fp_env e = {.precision = 64, .masks = FP_ALL, .x87 = true};
+    f80 r = ONE, big = {1ull << 63, 16383 + 63}, last = {UINT64_MAX, 0x8000 | (16383 + 62)};
+    ck_assert(!f80_sin_cos(&e, big, &r, NULL) && !f80_tan(&e, big, &r));
+    ck_assert_uint_eq(e.flags, 0);
+    ck_assert_uint_eq(r.se, 0x3fff);
+    ck_assert(f80_sin_cos(&e, last, &r, NULL) && f80_tan(&e, last, &r));
+}
+END_TEST
+
 START_TEST(test_adjusted_results)
 {
     /* SDM vol. 1, 8.5.4 and 8.5.5: unmasked, the exponent is off by 24576. */
@@ -456,6 +606,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_known_answers);
     tcase_add_test(tc, test_transcendental_error);
+    tcase_add_test(tc, test_transcendental_special);
     tcase_add_test(tc, test_adjusted_results);
     tcase_add_test(tc, test_packed_decimal);
     tcase_add_test(tc, test_approximations);
