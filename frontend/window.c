@@ -15,6 +15,7 @@
 
 #include "frontend/frontend.h"
 #include "frontend/keymap.h"
+#include "frontend/overlay_list.h"
 #include "frontend/png.h"
 #include "frontend/terminal.h"
 
@@ -25,7 +26,9 @@
 #define DEFAULT_WIDTH  720
 #define DEFAULT_HEIGHT 400
 
-enum input_kind { INPUT_KEY, INPUT_MOUSE, INPUT_RESET, INPUT_POWER, INPUT_QUIT };
+enum input_kind {
+    INPUT_KEY, INPUT_MOUSE, INPUT_RESET, INPUT_POWER, INPUT_SAVE, INPUT_RESTORE, INPUT_QUIT
+};
 struct input {
     enum input_kind kind;
     unsigned code; /* scan code or mouse buttons */
@@ -45,6 +48,8 @@ struct window {
     unsigned width, height;
     bool blank, fresh; /* fresh: not yet taken by the main thread */
     tnm_stats stats;
+    char restore_path[SAVER_PATH]; /* of INPUT_RESTORE */
+    char message[256];             /* what became of a snapshot; "": nothing new */
     bool done;
 
     /* The main thread's. */
@@ -59,7 +64,8 @@ struct window {
     bool down[512]; /* scan codes pressed in the guest */
     tnm_stats last_stats;
     Uint32 last_title;
-    char note[160];
+    struct overlay_list *list; /* of snapshots, while it is shown */
+    char note[256];
     Uint32 note_until;
 };
 
@@ -69,6 +75,37 @@ static void wake(struct window *w)
 {
     SDL_Event e = {.type = w->wake_event};
     SDL_PushEvent(&e);
+}
+
+/* Tells the main thread, and stderr. */
+static void report(void *opaque, bool ok, const char *text)
+{
+    struct window *w = opaque;
+
+    fprintf(stderr, "tinamou: %s\n", text);
+    SDL_LockMutex(w->lock);
+    snprintf(w->message, sizeof(w->message), "%s", text);
+    SDL_UnlockMutex(w->lock);
+    wake(w);
+}
+
+static void restore_snapshot(struct window *w)
+{
+    char path[SAVER_PATH], text[SAVER_PATH + 600];
+    tnm_error err = {0};
+
+    SDL_LockMutex(w->lock);
+    memcpy(path, w->restore_path, sizeof(path));
+    SDL_UnlockMutex(w->lock);
+    tnm_snapshot *s = tnm_snapshot_open(path, &err);
+    bool ok = s && tnm_snapshot_restore(w->session.machine, s, NULL, &err);
+    if (s)
+        tnm_snapshot_close(s);
+    if (ok)
+        snprintf(text, sizeof(text), "restored %s", path);
+    else
+        snprintf(text, sizeof(text), "not restored: %s", err.text);
+    report(w, ok, text);
 }
 
 static void deliver_input(struct window *w)
@@ -96,6 +133,12 @@ static void deliver_input(struct window *w)
             break;
         case INPUT_POWER:
             tnm_power_button(m);
+            break;
+        case INPUT_SAVE:
+            saver_request(&w->session.saver);
+            break;
+        case INPUT_RESTORE:
+            restore_snapshot(w);
             break;
         case INPUT_QUIT:
             w->session.quit = true;
@@ -193,7 +236,7 @@ static void send_mouse(struct window *w, int dx, int dy, int dz)
 
 static void show_title(struct window *w)
 {
-    char title[256];
+    char title[512];
     tnm_stats now;
 
     SDL_LockMutex(w->lock);
@@ -267,6 +310,43 @@ static void toggle_fullscreen(struct window *w)
     SDL_SetWindowFullscreen(w->window, w->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
 }
 
+static void present(struct window *w);
+
+static void toggle_list(struct window *w)
+{
+    if (w->list) {
+        list_close(w->list);
+        w->list = NULL;
+    } else {
+        release_keys(w);
+        capture(w, false);
+        w->list = list_open(w->session.opt->snapshot_dir);
+    }
+    present(w);
+}
+
+static void fulfil(struct window *w, enum list_wish wish)
+{
+    switch (wish) {
+    case LIST_SAVE:
+        send(w, (struct input){.kind = INPUT_SAVE});
+        break;
+    case LIST_RESTORE:
+        SDL_LockMutex(w->lock);
+        snprintf(w->restore_path, sizeof(w->restore_path), "%s", list_selected(w->list));
+        SDL_UnlockMutex(w->lock);
+        send(w, (struct input){.kind = INPUT_RESTORE});
+        toggle_list(w);
+        return;
+    case LIST_CLOSE:
+        toggle_list(w);
+        return;
+    default:
+        break;
+    }
+    present(w);
+}
+
 static void quit(struct window *w)
 {
     send(w, (struct input){.kind = INPUT_QUIT});
@@ -296,6 +376,13 @@ static bool hot_key(struct window *w, const SDL_Keysym *key)
     case SDL_SCANCODE_S:
         screenshot(w);
         return true;
+    case SDL_SCANCODE_N:
+        send(w, (struct input){.kind = INPUT_SAVE});
+        note(w, "saving a snapshot");
+        return true;
+    case SDL_SCANCODE_L:
+        toggle_list(w);
+        return true;
     case SDL_SCANCODE_Q:
         quit(w);
         return true;
@@ -309,10 +396,28 @@ static void on_key(struct window *w, const SDL_KeyboardEvent *e)
     bool down = e->type == SDL_KEYDOWN;
     unsigned code = keymap_scancode(e->keysym.scancode);
 
+    if (w->list && !(down && !e->repeat && hot_key(w, &e->keysym))) {
+        if (down)
+            fulfil(w, list_key(w->list, e->keysym.sym));
+        return;
+    }
+    if (w->list)
+        return;
     /* The guest's keyboard repeats by itself, in guest time. */
     if (e->repeat || (down && hot_key(w, &e->keysym)) || code == 0)
         return;
     send_key(w, code, down);
+}
+
+/* The window's points are not the output's pixels on dense displays. */
+static void click_list(struct window *w, const SDL_MouseButtonEvent *e)
+{
+    int width, height, pixels, lines;
+
+    SDL_GetWindowSize(w->window, &width, &height);
+    if (!width || !height || SDL_GetRendererOutputSize(w->renderer, &pixels, &lines) < 0)
+        return;
+    fulfil(w, list_click(w->list, e->x * pixels / width, e->y * lines / height, e->clicks > 1));
 }
 
 static void on_button(struct window *w, const SDL_MouseButtonEvent *e)
@@ -321,6 +426,11 @@ static void on_button(struct window *w, const SDL_MouseButtonEvent *e)
                    : e->button == SDL_BUTTON_RIGHT  ? TNM_BUTTON_RIGHT
                    : e->button == SDL_BUTTON_MIDDLE ? TNM_BUTTON_MIDDLE
                                                     : 0;
+    if (w->list) {
+        if (e->type == SDL_MOUSEBUTTONDOWN)
+            click_list(w, e);
+        return;
+    }
     if (!w->captured) {
         if (e->type == SDL_MOUSEBUTTONDOWN)
             capture(w, true);
@@ -361,6 +471,8 @@ static void present(struct window *w)
                                                                             : SDL_ScaleModeNearest);
         SDL_RenderCopy(w->renderer, w->texture, NULL, &r);
     }
+    if (w->list)
+        list_draw(w->list, w->renderer);
     SDL_RenderPresent(w->renderer);
 }
 
@@ -459,6 +571,12 @@ static void on_event(struct window *w, const SDL_Event *e)
     case SDL_KEYUP:
         on_key(w, &e->key);
         break;
+    case SDL_TEXTINPUT:
+        if (w->list) {
+            list_text(w->list, e->text.text);
+            present(w);
+        }
+        break;
     case SDL_MOUSEBUTTONDOWN:
     case SDL_MOUSEBUTTONUP:
         on_button(w, &e->button);
@@ -480,12 +598,32 @@ static void on_event(struct window *w, const SDL_Event *e)
         if (w->texture) /* its contents are lost */
             SDL_DestroyTexture(w->texture);
         w->texture = NULL;
+        if (w->list)
+            list_refresh(w->list);
         SDL_LockMutex(w->lock);
         w->fresh = w->width != 0;
         SDL_UnlockMutex(w->lock);
         break;
     default:
         break;
+    }
+}
+
+/* Shows what the machine's thread reported; the list may have changed with it. */
+static void take_message(struct window *w)
+{
+    char text[sizeof(w->message)];
+
+    SDL_LockMutex(w->lock);
+    memcpy(text, w->message, sizeof(text));
+    w->message[0] = '\0';
+    SDL_UnlockMutex(w->lock);
+    if (!text[0])
+        return;
+    note(w, text);
+    if (w->list) {
+        list_refresh(w->list);
+        present(w);
     }
 }
 
@@ -502,6 +640,7 @@ static void event_loop(struct window *w)
         }
         if (take_frame(w))
             present(w);
+        take_message(w);
         if (SDL_TICKS_PASSED(SDL_GetTicks(), w->last_title + TITLE_MS))
             show_title(w);
         SDL_LockMutex(w->lock);
@@ -529,6 +668,8 @@ static bool open_window(struct window *w)
 
 static void close_window(struct window *w)
 {
+    if (w->list)
+        list_close(w->list);
     if (w->texture)
         SDL_DestroyTexture(w->texture);
     if (w->renderer)
@@ -551,6 +692,9 @@ static int run_in_window(struct window *w)
 {
     if (!open_window(w))
         return sdl_failed();
+    SDL_StopTextInput(); /* letters are keys until a name is edited */
+    w->session.saver.report = report;
+    w->session.saver.opaque = w;
     SDL_Thread *thread = SDL_CreateThread(machine_thread, "machine", w);
     if (!thread)
         return sdl_failed();
