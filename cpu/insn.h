@@ -100,6 +100,7 @@ enum {
     AT_W1 = 1 << 22,
     AT_L_AVX2 = 1 << 23, /* the 256-bit form needs AVX2 */
     AT_VSIB = 1 << 24,   /* the memory operand's index is a vector register (insn.index) */
+    AT_HOST = 1 << 25,   /* an x86 host's own instruction of that name does the same to the bit */
 };
 
 /* What the manual leaves undefined after the instruction, or-ed to the attributes: UNDEF(AF) for a

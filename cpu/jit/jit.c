@@ -198,6 +198,12 @@ void jit_host_flags(struct cpu *cpu)
     cpu->cc_op = CC_HOST * 4;
 }
 
+/* Only the interpreter raises #XM. */
+static bool unmasked(const struct cpu *cpu)
+{
+    return (cpu->fpu.mxcsr & 0x1f80) != 0x1f80;
+}
+
 static struct block *block_of(const struct insn *i)
 {
     return (struct block *)(uintptr_t)((const uint8_t *)(i - i->idx) - offsetof(struct block, insn));
@@ -222,7 +228,8 @@ bool jit_run_one(struct cpu *cpu, const struct insn *i)
     cpu->tr.jit->stats.one++;
     if (!interp_one(cpu, i))
         return false;
-    if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || b->dead)) {
+    if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || b->dead ||
+                 (cpu->tr.vec_live && unmasked(cpu)))) {
         cpu->rip = insn_next_pc(cpu, i);
         if (!(cpu->mode & MODE_CODE64))
             cpu->rip = (uint32_t)cpu->rip;
@@ -264,8 +271,8 @@ static HANDLER(enter)
 {
     struct block *b = cpu->blk;
 
-    if (b->vec && (cpu->fpu.mxcsr & 0x1f80) != 0x1f80) {
-        insn_fn fn = b->first_fn; /* unmasked: only the interpreter raises #XM */
+    if (b->vec && unmasked(cpu)) {
+        insn_fn fn = b->first_fn;
         return fn(cpu, i);
     }
     set_cookie(cpu);

@@ -129,7 +129,7 @@ static void emit_cold(struct tr *t, struct cold *c)
         x64_op(x, 0, 0xf7, 4, 2, x64_r(RAX), 0); /* not */
         x64_test_imm(x, 4, x64_r(RAX), 0x1f80);
         tr_cold_from(&t->cold[0], x64_jcc(x, CC_NZ));
-        x64_call_to(x, writable(t, th->load_vec));
+        x64_call_to(x, writable(t, t->vec == VEC_YMM ? th->load_ymm : th->load_vec));
         x64_jmp_to(x, c->back);
         break;
     }
@@ -234,22 +234,33 @@ static bool raises(const struct tr *t)
 static void analyse(struct tr *t)
 {
     const struct block *b = t->b;
+    enum jit_vec vec;
 
     for (unsigned k = 0; k < b->n; k++) {
         const struct insn *i = &b->insn[k];
         t->hot[k] = insn_row(i)->sem != SEM_NONE;
+        t->native[k] = false;
         if (t->hot[k])
             ir_record(&t->ir[k], t->cpu, i);
+        else if (tr_is_native(t, i, &vec)) {
+            t->native[k] = true;
+            t->vec = MAX(t->vec, vec);
+        }
     }
     t->live[b->n] = true;
     for (unsigned k = b->n; k-- > 0;) {
+        const struct insn *i = &b->insn[k];
         const struct ir *ir = &t->ir[k];
-        bool may_leave = !t->hot[k] || ir_touches_memory(ir) ||
-                         (insn_row(&b->insn[k])->attr & AT_END);
-        if (may_leave || (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS)))
-            t->live[k] = true;
-        else
-            t->live[k] = ir->flags_use & IR_SETS_FLAGS ? false : t->live[k + 1];
+        bool may_leave, sets;
+        if (t->native[k]) {
+            may_leave = tr_native_touches_memory(i);
+            sets = tr_native_sets_flags(i);
+        } else {
+            may_leave = !t->hot[k] || ir_touches_memory(ir) || (insn_row(i)->attr & AT_END) ||
+                        (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS));
+            sets = ir->flags_use & IR_SETS_FLAGS;
+        }
+        t->live[k] = may_leave || (!sets && t->live[k + 1]);
     }
 }
 
@@ -273,7 +284,7 @@ static void emit_insn(struct tr *t)
 
     t->one = NULL;
     if (!raises(t))
-        done = t->hot[t->k] ? tr_hot(t) : tr_native(t);
+        done = t->hot[t->k] ? tr_hot(t) : t->native[t->k] && tr_native(t);
     if (!done) {
         CHECK(!t->one);
         emit_by_interpreter(t);
@@ -292,8 +303,8 @@ static void emit_entry(struct tr *t)
     tr_cold_from(&t->cold[0], x64_jcc(&t->x, CC_S));
     if (t->vec) {
         struct cold *c = tr_cold(t, COLD_LOAD_VEC);
-        x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_NONE);
-        tr_cold_from(c, x64_jcc(&t->x, CC_Z));
+        x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(tr.vec_live), t->vec);
+        tr_cold_from(c, x64_jcc(&t->x, CC_C));
         c->back = t->x.p;
     }
 }
@@ -315,14 +326,9 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     t.page_off = b->ra & (PAGE_SIZE - 1);
     t.code64 = b->mode & MODE_CODE64;
     t.n_cold = 0;
-    t.vec = false;
+    t.vec = VEC_NONE;
     t.i = b->insn;
     analyse(&t);
-    for (unsigned k = 0; k < b->n; k++) {
-        bool vec = false;
-        if (!t.hot[k] && tr_is_native(&t, &b->insn[k], &vec) && vec)
-            t.vec = true;
-    }
     tr_flags_in_memory(&t);
     emit_entry(&t);
     for (t.k = 0; t.k < b->n; t.k++) {
@@ -342,7 +348,7 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
         return JIT_REFUSED;
     }
     b->code = t.x.start + j->rx;
-    b->vec = t.vec;
+    b->vec = t.vec != VEC_NONE;
     j->used = (size_t)align_up((uint64_t)(t.x.p - j->rw), 16);
     j->stats.blocks++;
     j->stats.insns += b->n;

@@ -295,6 +295,8 @@ static bool exchange(struct tr *t)
     }
     if (!reg_number(t->i->rm, size, &n))
         return false;
+    if (find(t, IR_DST) && n == m)
+        return true; /* XCHG of the accumulator with itself is NOP, also where it would clear bits */
     tr_reg_changes(t, n);
     tr_reg_changes(t, m);
     x64_load(&t->x, size, TMP1, tr_reg(t, n));

@@ -64,6 +64,8 @@ static void vec_from_memory(struct jit *j, struct x64 *x)
 
 static void ymm_from_memory(struct x64 *x)
 {
+    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
+    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_YMM);
     for (unsigned n = 0; n < 16; n++)
         x64_vex(x, 1, 0, 0, 1, 0, 0x10, n, vec_field(n, 0));
 }
@@ -77,7 +79,6 @@ static void vec_back(struct jit *j, struct x64 *x)
         no_ymm = x64_jcc(x, CC_Z);
     if (j->has_avx2) {
         ymm_from_memory(x);
-        x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
         uint8_t *loaded = x64_jmp(x);
         x64_resolve(no_ymm, x->p);
         vec_from_memory(j, x);
@@ -215,6 +216,10 @@ bool jit_backend_init(struct jit *j)
     emit_load_flags(j, &x);
     j->thunk.load_vec = here(j, &x);
     vec_from_memory(j, &x);
+    x64_byte(&x, 0xc3);
+    j->thunk.load_ymm = here(j, &x);
+    vec_to_memory(j, &x);
+    ymm_from_memory(&x);
     x64_byte(&x, 0xc3);
     j->used = (size_t)align_up((uint64_t)(x.p - j->rw), 64);
     return !x.overflow;

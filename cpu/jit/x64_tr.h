@@ -80,7 +80,8 @@ struct tr {
     struct cold cold[COLD_MAX];
     unsigned n_cold;
     struct cold *one;        /* the running instruction's slow way, or NULL */
-    bool vec;                /* guest vector registers are in the host's */
+    bool native[BLOCK_MAX];  /* tr_native does it */
+    enum jit_vec vec;        /* what the block needs in vector registers */
 };
 
 /* ---- x64_flags.c: where the flags are ---------------------------------------------------------- */
@@ -144,6 +145,9 @@ void tr_goto_tmp0(struct tr *t, int32_t undo);
 
 bool tr_hot(struct tr *t);  /* x64_int.c: t->ir[t->k] */
 bool tr_native(struct tr *t); /* x64_vec.c: the host's own instruction */
-bool tr_is_native(const struct tr *t, const struct insn *i, bool *vec);
+/* Whether tr_native can do it, and what it needs in vector registers. */
+bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);
+bool tr_native_touches_memory(const struct insn *i);
+bool tr_native_sets_flags(const struct insn *i);
 
 #endif

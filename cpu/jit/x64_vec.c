@@ -1,12 +1,206 @@
-/* Instructions that the host has too: SSE and its kin, one to one. See x64_tr.h. */
+/* Instructions that the host has too (AT_HOST): the guest's instruction again, with its general registers
+ * and its memory operand replaced by the host's. Vector register n is the host's vector register n.
+ *
+ * MXCSR is the guest's while guest vectors are in registers, its exceptions all masked: cold code and
+ * jit_run_one see to that.
+ */
 #include "cpu/jit/x64_tr.h"
 
-bool tr_is_native(const struct tr *t, const struct insn *i, bool *vec)
+/* What the operand string of a row says. */
+struct shape {
+    char reg, rm;        /* letters of the operands in modrm.reg and modrm.rm; 0: none */
+    unsigned mem_size;   /* of a memory operand, 0 if it is not clear */
+    bool imm8, writes_rm, scaled; /* scaled: a piece of the vector, which grows with VEX.L */
+    bool sets_flags;
+};
+
+static unsigned width_of(const char *o, const struct insn *i, bool avx)
 {
-    return false;
+    switch (o[1]) {
+    case 'b':
+        return 1;
+    case 'w':
+        return 2;
+    case 'd':
+        return o[2] == 'q' ? 16 : 4;
+    case 'q':
+        return 8;
+    case 'y':
+        return i->prefix & PFX_REXW ? 8 : 4;
+    case 's':
+        return o[2] == 's' ? 4 : 8;
+    case 'x':
+    case 'p':
+        return avx ? i->size : 16;
+    default:
+        return 0;
+    }
+}
+
+static struct shape shape_of(const struct insn *i)
+{
+    const struct insn_row *row = insn_row(i);
+    bool avx = row->attr & AT_AVX;
+    struct shape s = {0};
+
+    for (const char *o = row->operands; o && *o; o = strchr(o, ',') ? strchr(o, ',') + 1 : NULL) {
+        switch (o[0]) {
+        case 'V':
+        case 'G':
+            s.reg = o[0];
+            break;
+        case 'W':
+        case 'U':
+        case 'E':
+        case 'R':
+        case 'M':
+            s.rm = o[0];
+            s.writes_rm = o == row->operands;
+            s.mem_size = width_of(o, i, avx);
+            s.scaled = s.mem_size < 16 && o[1] != 's';
+            if ((o[0] == 'E' || o[0] == 'R') && o[1] == 'b')
+                s.mem_size = 0; /* register numbers are byte offsets there */
+            break;
+        case 'I':
+        case 'L':
+            s.imm8 = true;
+            break;
+        default:
+            break;
+        }
+    }
+    s.sets_flags = strstr(row->name, "COMIS") || strstr(row->name, "PTEST") ||
+                   strstr(row->name, "VTESTP");
+    return s;
+}
+
+static bool host_has(enum cpu_feature f)
+{
+    switch (f) {
+    case F_SSE:
+    case F_SSE2:
+        return true;
+    case F_SSE3:
+        return __builtin_cpu_supports("sse3");
+    case F_SSSE3:
+        return __builtin_cpu_supports("ssse3");
+    case F_SSE41:
+        return __builtin_cpu_supports("sse4.1");
+    case F_SSE42:
+        return __builtin_cpu_supports("sse4.2");
+    case F_AES:
+        return __builtin_cpu_supports("aes");
+    case F_PCLMUL:
+        return __builtin_cpu_supports("pclmul");
+    case F_AVX:
+    case F_AVX2:
+        return __builtin_cpu_supports("avx2");
+    case F_FMA:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case F_GFNI:
+        return __builtin_cpu_supports("gfni");
+    case F_VAES:
+        return __builtin_cpu_supports("vaes");
+    case F_VPCLMUL:
+        return __builtin_cpu_supports("vpclmulqdq");
+    default:
+        return false;
+    }
+}
+
+bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
+{
+    const struct insn_row *row = insn_row(i);
+    bool avx = row->attr & AT_AVX;
+    struct shape s;
+
+    if (!(row->attr & AT_HOST) || !host_has((enum cpu_feature)row->feature))
+        return false;
+    if (!(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
+        return false;
+    s = shape_of(i);
+    if (!s.rm || !s.mem_size)
+        return false;
+    if (insn_is_mem(i)) {
+        bool broadcast = strstr(row->name, "BROADCAST") != NULL;
+        if (avx && i->size == 32 && s.scaled && !broadcast && !(row->attr & AT_LIG))
+            return false;
+    }
+    *vec = avx ? VEC_YMM : VEC_XMM;
+    return true;
+}
+
+bool tr_native_touches_memory(const struct insn *i)
+{
+    return insn_is_mem(i);
+}
+
+bool tr_native_sets_flags(const struct insn *i)
+{
+    return shape_of(i).sets_flags;
+}
+
+static void emit_again(struct tr *t, unsigned reg, struct x64_rm rm, const struct shape *s)
+{
+    static const uint8_t prefix[] = {[P_66] = 0x66, [P_F3] = 0xf3, [P_F2] = 0xf2};
+    static const uint8_t pp[] = {[P_66] = 1, [P_F3] = 2, [P_F2] = 3};
+    const struct insn *i = t->i;
+    const struct insn_row *row = insn_row(i);
+    bool w = i->prefix & PFX_REXW;
+
+    if (row->attr & AT_AVX) {
+        unsigned map = row->opcode > 0xffff ? (row->opcode >> 8 & 0xff) == 0x38 ? 2 : 3 : 1;
+        x64_vex(&t->x, map, pp[row->prefix], w, i->size == 32 && !(row->attr & AT_LIG), i->vvvv,
+                row->opcode & 0xff, reg, rm);
+    } else {
+        x64_op(&t->x, prefix[row->prefix], row->opcode, w ? 8 : 4, reg, rm, 0);
+    }
+    if (s->imm8)
+        x64_byte(&t->x, (unsigned)i->imm & 0xff);
 }
 
 bool tr_native(struct tr *t)
 {
-    return false;
+    const struct insn *i = t->i;
+    const struct insn_row *row = insn_row(i);
+    enum jit_vec vec;
+    struct shape s = shape_of(i);
+    unsigned reg = s.reg ? i->reg : row->form_reg, written = REG_ZERO;
+    struct x64_rm rm = x64_r(i->rm);
+
+    if (!tr_is_native(t, i, &vec))
+        return false;
+    if (s.reg == 'G') {
+        if (s.writes_rm && tr_reg(t, i->reg).is_mem)
+            return false; /* read from memory: a third operand */
+        if (!s.writes_rm) {
+            written = i->reg;
+            tr_reg_changes(t, written);
+        }
+        reg = tr_reg(t, i->reg).is_mem ? TMP1 : x64_host_of[i->reg];
+    }
+    if (insn_is_mem(i)) {
+        bool aligned = row->attr & AT_ALIGN;
+        if (s.sets_flags)
+            tr_flags_clobber(t);
+        if (!tr_mem_check(t, s.mem_size, s.writes_rm, aligned, &rm))
+            return false;
+    } else if (s.rm == 'E' || s.rm == 'R') {
+        rm = tr_reg(t, i->rm);
+        if (s.writes_rm) {
+            written = i->rm;
+            tr_reg_changes(t, written);
+            if (rm.is_mem)
+                rm = x64_r(TMP1);
+        } else if (rm.is_mem && s.rm == 'R') {
+            x64_load(&t->x, 8, TMP1, rm);
+            rm = x64_r(TMP1);
+        }
+    }
+    emit_again(t, reg, rm, &s);
+    if (written != REG_ZERO && tr_reg(t, written).is_mem)
+        x64_store(&t->x, 8, tr_reg(t, written), TMP1);
+    if (s.sets_flags)
+        tr_flags_set(t, false, NULL);
+    return true;
 }
