@@ -196,69 +196,40 @@ static struct fp_env round_env(const struct cpu *cpu, unsigned imm)
     return e;
 }
 
-bool op_roundss(struct cpu *cpu, const struct insn *i)
-{
-    struct fp_env e = round_env(cpu, (unsigned)i->imm);
-    f32 a;
+#define ROUND_SCALAR(name, bits)                                                                   \
+    bool op_##name(struct cpu *cpu, const struct insn *i)                                          \
+    {                                                                                              \
+        struct fp_env e = round_env(cpu, (unsigned)i->imm);                                        \
+        f##bits a;                                                                                 \
+        if (!sse_src##bits(cpu, i, &a))                                                            \
+            return false;                                                                          \
+        f##bits r = f##bits##_round_int(&e, a, !(i->imm & 8));                                     \
+        if (!sse_commit(cpu, &e))                                                                  \
+            return false;                                                                          \
+        st##bits(cpu->xmm[i->reg].b, r);                                                           \
+        return true;                                                                               \
+    }
 
-    if (!sse_src32(cpu, i, &a))
-        return false;
-    f32 r = f32_round_int(&e, a, !(i->imm & 8));
-    if (!sse_commit(cpu, &e))
-        return false;
-    st32(cpu->xmm[i->reg].b, r);
-    return true;
-}
+#define ROUND_PACKED(name, bits)                                                                   \
+    bool op_##name(struct cpu *cpu, const struct insn *i)                                          \
+    {                                                                                              \
+        struct fp_env e = round_env(cpu, (unsigned)i->imm);                                        \
+        uint8_t buf[16], r[16];                                                                    \
+        const uint8_t *src = vec_src(cpu, i, buf, 16);                                             \
+        if (!src)                                                                                  \
+            return false;                                                                          \
+        for (unsigned n = 0; n < 16; n += bits / 8)                                                \
+            st##bits(r + n, f##bits##_round_int(&e, ld##bits(src + n), !(i->imm & 8)));            \
+        if (!sse_commit(cpu, &e))                                                                  \
+            return false;                                                                          \
+        memcpy(cpu->xmm[i->reg].b, r, 16);                                                         \
+        return true;                                                                               \
+    }
 
-bool op_roundsd(struct cpu *cpu, const struct insn *i)
-{
-    struct fp_env e = round_env(cpu, (unsigned)i->imm);
-    f64 a;
-
-    if (!sse_src64(cpu, i, &a))
-        return false;
-    f64 r = f64_round_int(&e, a, !(i->imm & 8));
-    if (!sse_commit(cpu, &e))
-        return false;
-    st64(cpu->xmm[i->reg].b, r);
-    return true;
-}
-
-bool op_roundps(struct cpu *cpu, const struct insn *i)
-{
-    struct fp_env e = round_env(cpu, (unsigned)i->imm);
-    uint8_t buf[16];
-    const uint8_t *src = vec_src(cpu, i, buf, 16);
-    f32 r[4];
-
-    if (!src)
-        return false;
-    for (unsigned n = 0; n < 4; n++)
-        r[n] = f32_round_int(&e, ld32(src + n * 4), !(i->imm & 8));
-    if (!sse_commit(cpu, &e))
-        return false;
-    for (unsigned n = 0; n < 4; n++)
-        st32(cpu->xmm[i->reg].b + n * 4, r[n]);
-    return true;
-}
-
-bool op_roundpd(struct cpu *cpu, const struct insn *i)
-{
-    struct fp_env e = round_env(cpu, (unsigned)i->imm);
-    uint8_t buf[16];
-    const uint8_t *src = vec_src(cpu, i, buf, 16);
-    f64 r[2];
-
-    if (!src)
-        return false;
-    for (unsigned n = 0; n < 2; n++)
-        r[n] = f64_round_int(&e, ld64(src + n * 8), !(i->imm & 8));
-    if (!sse_commit(cpu, &e))
-        return false;
-    for (unsigned n = 0; n < 2; n++)
-        st64(cpu->xmm[i->reg].b + n * 8, r[n]);
-    return true;
-}
+ROUND_SCALAR(roundss, 32)
+ROUND_SCALAR(roundsd, 64)
+ROUND_PACKED(roundps, 32)
+ROUND_PACKED(roundpd, 64)
 
 /* ---- between the formats ---------------------------------------------------------------------- */
 

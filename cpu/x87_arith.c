@@ -132,58 +132,37 @@ X87_INLINE bool arith_reg(struct cpu *cpu, const struct insn *i, enum arith op, 
     return true;
 }
 
-#define ARITH_FORMS(name, OP)                                                                      \
-    bool op_##name##_m32(struct cpu *cpu, const struct insn *i)                                    \
+/* An instruction with a memory operand: v is loaded, b made of it, and use(cpu, how, b, denormal) does
+ * the rest. */
+#define MEM_FORM(name, type, load, low, b, use, how)                                               \
+    bool op_##name(struct cpu *cpu, const struct insn *i)                                          \
     {                                                                                              \
-        uint32_t v;                                                                                \
-        bool denormal;                                                                             \
-        if (!fast_load32(cpu, i, &v))                                            \
+        type v;                                                                                    \
+        bool denormal = false;                                                                     \
+        if (!load(cpu, i, &v))                                                                     \
             return false;                                                                          \
-        x87_note_mem(cpu, i, 0);                                                                   \
-        f80 b = widen_f32(v, &denormal);                                                           \
-        return arith_mem(cpu, OP, b, denormal);                                                    \
-    }                                                                                              \
-    bool op_##name##_m64(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        bool denormal;                                                                             \
-        if (!fast_load64(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 4);                                                                   \
-        f80 b = widen_f64(v, &denormal);                                                           \
-        return arith_mem(cpu, OP, b, denormal);                                                    \
-    }                                                                                              \
-    bool op_##name##_i32(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint32_t v;                                                                                \
-        if (!fast_load32(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 2);                                                                   \
-        return arith_mem(cpu, OP, i64_to_f80((int32_t)v), false);                                  \
-    }                                                                                              \
-    bool op_##name##_i16(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint16_t v;                                                                                \
-        if (!fast_load16(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 6);                                                                   \
-        return arith_mem(cpu, OP, i64_to_f80((int16_t)v), false);                                  \
-    }                                                                                              \
-    bool op_##name##_st(struct cpu *cpu, const struct insn *i)                                     \
-    {                                                                                              \
-            x87_note(cpu, i, 0);                                                                       \
-        return arith_reg(cpu, i, OP, false, false);                                                \
-    }                                                                                              \
-    bool op_##name##_sti(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-            x87_note(cpu, i, 4);                                                                       \
-        return arith_reg(cpu, i, OP, true, false);                                                 \
-    }                                                                                              \
-    bool op_##name##p(struct cpu *cpu, const struct insn *i)                                       \
-    {                                                                                              \
-            x87_note(cpu, i, 6);                                                                       \
-        return arith_reg(cpu, i, OP, true, true);                                                  \
+        x87_note_mem(cpu, i, low);                                                                 \
+        f80 operand = b;                                                                           \
+        return use(cpu, how, operand, denormal);                                                   \
     }
+#define MEM_FORMS(name, use, how)                                                                  \
+    MEM_FORM(name##_m32, uint32_t, fast_load32, 0, widen_f32(v, &denormal), use, how)              \
+    MEM_FORM(name##_m64, uint64_t, fast_load64, 4, widen_f64(v, &denormal), use, how)              \
+    MEM_FORM(name##_i32, uint32_t, fast_load32, 2, i64_to_f80((int32_t)v), use, how)               \
+    MEM_FORM(name##_i16, uint16_t, fast_load16, 6, i64_to_f80((int16_t)v), use, how)
+
+#define REG_FORM(name, op, low, to_sti, pop)                                                       \
+    bool op_##name(struct cpu *cpu, const struct insn *i)                                          \
+    {                                                                                              \
+        x87_note(cpu, i, low);                                                                     \
+        return arith_reg(cpu, i, op, to_sti, pop);                                                 \
+    }
+
+#define ARITH_FORMS(name, op)                                                                      \
+    MEM_FORMS(name, arith_mem, op)                                                                 \
+    REG_FORM(name##_st, op, 0, false, false)                                                       \
+    REG_FORM(name##_sti, op, 4, true, false)                                                       \
+    REG_FORM(name##p, op, 6, true, true)
 
 ARITH_FORMS(fadd, ARITH_ADD)
 ARITH_FORMS(fmul, ARITH_MUL)
@@ -233,7 +212,7 @@ X87_INLINE void order_to_cc(struct fpu *f, enum fp_order o)
     f->sw = (uint16_t)((f->sw & ~(SW_C0 | SW_C2 | SW_C3)) | cc);
 }
 
-X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop)
+X87_INLINE bool compare_mem(struct cpu *cpu, bool pop, f80 b, bool wide_denormal)
 {
     struct fpu *f = &cpu->fpu;
     enum fp_order o = FP_UNORDERED;
@@ -249,46 +228,8 @@ X87_INLINE bool compare_mem(struct cpu *cpu, f80 b, bool wide_denormal, bool pop
     return true;
 }
 
-#define COMPARE_MEM(name, pop)                                                                     \
-    bool op_##name##_m32(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint32_t v;                                                                                \
-        bool denormal;                                                                             \
-        if (!fast_load32(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 0);                                                                   \
-        f80 b = widen_f32(v, &denormal);                                                           \
-        return compare_mem(cpu, b, denormal, pop);                                                 \
-    }                                                                                              \
-    bool op_##name##_m64(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        bool denormal;                                                                             \
-        if (!fast_load64(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 4);                                                                   \
-        f80 b = widen_f64(v, &denormal);                                                           \
-        return compare_mem(cpu, b, denormal, pop);                                                 \
-    }                                                                                              \
-    bool op_##name##_i32(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint32_t v;                                                                                \
-        if (!fast_load32(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 2);                                                                   \
-        return compare_mem(cpu, i64_to_f80((int32_t)v), false, pop);                               \
-    }                                                                                              \
-    bool op_##name##_i16(struct cpu *cpu, const struct insn *i)                                    \
-    {                                                                                              \
-        uint16_t v;                                                                                \
-        if (!fast_load16(cpu, i, &v))                                            \
-            return false;                                                                          \
-        x87_note_mem(cpu, i, 6);                                                                   \
-        return compare_mem(cpu, i64_to_f80((int16_t)v), false, pop);                               \
-    }
-
-COMPARE_MEM(fcom, false)
-COMPARE_MEM(fcomp, true)
+MEM_FORMS(fcom, compare_mem, false)
+MEM_FORMS(fcomp, compare_mem, true)
 
 /* All six arithmetic flags are written, so the lazy state is set outright. */
 X87_INLINE void order_to_flags(struct cpu *cpu, enum fp_order o)
@@ -348,7 +289,7 @@ COMPARE_REG(fucomip, 7, true, true, 1)
 bool op_ftst(struct cpu *cpu, const struct insn *i)
 {
     x87_note(cpu, i, 1);
-    return compare_mem(cpu, F80_ZERO, false, false);
+    return compare_mem(cpu, false, F80_ZERO, false);
 }
 
 /* ---- one operand ------------------------------------------------------------------------------ */
