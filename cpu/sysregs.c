@@ -291,7 +291,7 @@ bool cpu_check_insn_breakpoint(struct cpu *cpu)
         cpu->eflags &= ~(uint64_t)FL_RF;
         return true;
     }
-    if (!cpu_long(cpu))
+    if (!cpu_code64(cpu))
         lin = (uint32_t)lin;
     for (n = 0; n < 4; n++) {
         if (bp_enabled(cpu, n) && bp_kind(cpu, n) == BP_EXEC && cpu->dr[n] == lin)

@@ -124,11 +124,12 @@ static void init_xmm(struct cpu *cpu)
         memset(cpu->xmm[k].b, 0, 16);
 }
 
-static bool any_set(const struct cpu *cpu, unsigned from, unsigned to) /* bytes of each register */
+/* Bytes of each register; outside 64-bit code the upper eight do not count (SDM vol. 1, 13.6). */
+static bool any_set(const struct cpu *cpu, unsigned from, unsigned to)
 {
     uint64_t any = 0;
 
-    for (unsigned k = 0; k < 16; k++)
+    for (unsigned k = 0; k < vector_count(cpu); k++)
         for (unsigned b = from; b < to; b += 8)
             any |= ld64(cpu->xmm[k].b + b);
     return any;

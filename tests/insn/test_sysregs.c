@@ -185,6 +185,7 @@ START_TEST(xsaves)
     cpu->fpu.tags = 0;
     cpu->fpu.cw = 0x37f;
     cpu->pkru = 0x55;
+    cpu->xmm[9].b[20] = 1; /* no part of the state outside 64-bit code */
     cpu->r[REG_AX] = UINT32_MAX;
     cpu->r[REG_DX] = UINT32_MAX;
     AGAIN("\x0f\xc7\x2b");
@@ -198,6 +199,7 @@ START_TEST(xsaves)
     ck_assert_uint_eq(cpu->rip, CODE + 3);
     ck_assert_uint_eq(cpu->pkru, 0x55);
     ck_assert_uint_eq(cpu->xmm[1].b[20], 0);
+    ck_assert_uint_eq(cpu->xmm[9].b[20], 1);
     put(AREA + 520, 0, 8);
     AGAIN("\x0f\xc7\x1b"); /* the standard form */
     expect_fault(EXC_GP, 0);
