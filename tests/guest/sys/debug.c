@@ -76,7 +76,10 @@ static void clear_bps(void)
     set_rf = false;
 }
 
-#define LABELS(a, b, c) LABEL(a); LABEL(b); LABEL(c)
+#define LABELS(a, b, c)                                                                            \
+    LABEL(a);                                                                                      \
+    LABEL(b);                                                                                      \
+    LABEL(c)
 #if BITS == 64
 #define SP "%rsp"
 #define AX "%rax"
@@ -198,8 +201,8 @@ LABELS(pu1, pu2, pu3);
 #if BITS == 64
 CODE(wr8, "mov %rax, (%rsi)\n ret");
 #endif
-CODE(step_wr, "pushf; orl $0x100, (" SP "); popf\n movl %eax, " SI "\n sw1: pushf; andl $~0x100, (" SP
-              "); popf; ret\n sw2: sw3:");
+CODE(step_wr, "pushf; orl $0x100, (" SP "); popf\n movl %eax, " SI
+              "\n sw1: pushf; andl $~0x100, (" SP "); popf; ret\n sw2: sw3:");
 LABELS(sw1, sw2, sw3);
 
 static u8 data[64] __attribute__((aligned(64)));
@@ -391,7 +394,8 @@ static void registers(void)
     set_dr6(0);
     CHECK("DR6 from 0", get_dr6(), 0xffff0ff0);
     set_dr6(0xffffffff);
-    CHECK("DR6 from all ones", get_dr6() & ~(ulong)0x1800, 0xffffe7ff); /* RTM, bus lock: not here */
+    CHECK("DR6 from all ones", get_dr6() & ~(ulong)0x1800,
+          0xffffe7ff); /* RTM, bus lock: not here */
     set_dr7(0);
     CHECK("DR7 from 0", get_dr7(), 0x400);
     set_dr7(0xffff0000 | 0xd800); /* all but GD and the enables: 14, 15, 12, 11 are reserved */

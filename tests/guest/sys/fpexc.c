@@ -27,27 +27,30 @@ u32 mxcsr_in, mxcsr_out;
 LABEL(div_wait);
 LABEL(div_op);
 CODE(div0, "fninit; fldcw " V(cw_in) "; fldz; fld1\n div_op: fdiv %st(1), %st\n nop\n"
-           " fnstsw " V(sw_out) "\n div_wait: fwait\n ret");
+                                     " fnstsw " V(sw_out) "\n div_wait: fwait\n ret");
 CODE(div0_next, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n dn: fld1\n ret");
 LABEL(dn);
 CODE(div0_nowait, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n"
-                  " fnstsw %ax; fnstcw " V(cw_in) "; fnclex; fwait; ret");
-CODE(div0_mmx, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n dm: paddb %mm0, %mm1\n ret");
+                                            " fnstsw %ax; fnstcw " V(cw_in) "; fnclex; fwait; ret");
+CODE(div0_mmx,
+     "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n dm: paddb %mm0, %mm1\n ret");
 LABEL(dm);
 CODE(div0_emms, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n de: emms\n ret");
 LABEL(de);
-CODE(div0_fxsave, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n fxsave fx_area\n ret");
-CODE(div0_sse, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n addss %xmm0, %xmm0\n ret");
+CODE(div0_fxsave,
+     "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n fxsave fx_area\n ret");
+CODE(div0_sse,
+     "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n addss %xmm0, %xmm0\n ret");
 CODE(div0_unmask, "fninit; fldz; fld1; fdiv %st(1), %st\n" /* masked, then unmasked */
                   " fldcw " V(cw_in) "\n du: fld1\n ret");
 LABEL(du);
 CODE(stack_over, "fninit; fldcw " V(cw_in) "; fld1;fld1;fld1;fld1;fld1;fld1;fld1;fld1; fldz\n"
-                 " fnstsw " V(sw_out) "\n fwait; ret");
+                                           " fnstsw " V(sw_out) "\n fwait; ret");
 CODE(stack_under, "fninit; fldcw " V(cw_in) "; fstp %st(0)\n fnstsw " V(sw_out) "\n fwait; ret");
-CODE(store_over, "fninit; fldcw " V(cw_in) "; fldl " V(d_a) "; fstps " V(f_r) "\n fnstsw " V(sw_out)
-                 "\n fwait; ret");
-CODE(fist_inv, "fninit; fldcw " V(cw_in) "; fldl " V(d_a) "; fistpl " V(f_r) "\n fnstsw " V(sw_out)
-               "\n fwait; ret");
+CODE(store_over, "fninit; fldcw " V(cw_in) "; fldl " V(d_a) "; fstps " V(f_r) "\n fnstsw " V(
+                     sw_out) "\n fwait; ret");
+CODE(fist_inv, "fninit; fldcw " V(cw_in) "; fldl " V(d_a) "; fistpl " V(f_r) "\n fnstsw " V(
+                   sw_out) "\n fwait; ret");
 CODE(clear_fp, "fnclex; fninit; ret");
 CODE(fstcw_ax, "fnstsw %ax; ret");
 u8 fx_area[512] __attribute__((aligned(16)));
@@ -133,8 +136,9 @@ static bool irq_hook(struct frame *f)
     return true;
 }
 
-CODE(div0_irq, "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n sti; nop; nop; fwait; fld1\n"
-               " nop; nop; nop; cli; ret");
+CODE(div0_irq,
+     "fninit; fldcw " V(cw_in) "; fldz; fld1; fdiv %st(1), %st\n sti; nop; nop; fwait; fld1\n"
+                               " nop; nop; nop; cli; ret");
 
 static void pic_setup(u8 master, u8 slave)
 {
@@ -163,15 +167,18 @@ static void ferr(void)
 
 /* ---- SSE --------------------------------------------------------------------------------------- */
 
-CODE(sse_div, "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; movss " V(f_b) ", %xmm1\n"
-              " sd: divss %xmm1, %xmm0\n movss %xmm0, " V(f_r) "; ret");
+CODE(sse_div, "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; movss " V(
+                  f_b) ", %xmm1\n"
+                       " sd: divss %xmm1, %xmm0\n movss %xmm0, " V(f_r) "; ret");
 LABEL(sd);
 CODE(sse_state, "stmxcsr " V(mxcsr_out) "; movss %xmm0, " V(f_r) "; ret");
 CODE(sse_packed, "ldmxcsr " V(mxcsr_in) "; movups pk_a, %xmm0; movups pk_b, %xmm1\n"
-                 " divps %xmm1, %xmm0\n ret");
+                                        " divps %xmm1, %xmm0\n ret");
 u32 pk_a[4] = {0x3f800000, 0, 0x3f800000, 0x00000001}, pk_b[4] = {0x40400000, 0, 0, 0x3f800000};
-CODE(sse_cvt, "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; mov $77, %ecx; cvtss2si %xmm0, %ecx; ret");
-CODE(sse_comi, "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; xor %ecx, %ecx; comiss %xmm0, %xmm0; ret");
+CODE(sse_cvt,
+     "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; mov $77, %ecx; cvtss2si %xmm0, %ecx; ret");
+CODE(sse_comi,
+     "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; xor %ecx, %ecx; comiss %xmm0, %xmm0; ret");
 CODE(sse_ucomi, "ldmxcsr " V(mxcsr_in) "; movss " V(f_a) ", %xmm0; ucomiss %xmm0, %xmm0; ret");
 
 static u32 after(void)
@@ -186,12 +193,9 @@ static void sse(void)
         u32 a, b, flag;
         const char *what;
     } cases[] = {
-        {0x3f800000, 0, ZE, "division by zero"},
-        {0, 0, IE, "0 / 0"},
-        {0x00000001, 0x3f800000, DNE, "denormal operand"},
-        {0x7f7fffff, 0x3e800000, OE, "overflow"},
-        {0x00800000, 0x40400000, UE, "underflow"},
-        {0x3f800000, 0x40400000, PE, "inexact"},
+        {0x3f800000, 0, ZE, "division by zero"},           {0, 0, IE, "0 / 0"},
+        {0x00000001, 0x3f800000, DNE, "denormal operand"}, {0x7f7fffff, 0x3e800000, OE, "overflow"},
+        {0x00800000, 0x40400000, UE, "underflow"},         {0x3f800000, 0x40400000, PE, "inexact"},
         {0x7f800001, 0x3f800000, IE, "signalling NaN"},
     };
 
@@ -266,11 +270,11 @@ static const struct gated {
     const void *code;
     char kind; /* x: x87, w: FWAIT, m: MMX, s: SSE, f: FXSAVE, -: none of it */
 } gated[] = {
-    {"FLD1", i_fld, 'x'},       {"FNSTSW", i_fnstsw, 'x'},   {"FNINIT", i_fninit, 'x'},
-    {"FWAIT", i_fwait, 'w'},    {"PADDB mm", i_mmx, 'm'},    {"EMMS", i_emms, 'm'},
-    {"ADDPS", i_sse, 's'},      {"PADDB xmm", i_sse2, 's'},  {"LDMXCSR", i_ldmxcsr, 's'},
-    {"CVTPI2PS", i_cvtpi, 's'}, {"FXSAVE", i_fxsave, 'f'},   {"FXRSTOR", i_fxrstor, 'f'},
-    {"SFENCE", i_sfence, '-'},  {"PREFETCH", i_prefetch, '-'}, {"MOVNTI", i_movnti, '-'},
+    {"FLD1", i_fld, 'x'},        {"FNSTSW", i_fnstsw, 'x'},     {"FNINIT", i_fninit, 'x'},
+    {"FWAIT", i_fwait, 'w'},     {"PADDB mm", i_mmx, 'm'},      {"EMMS", i_emms, 'm'},
+    {"ADDPS", i_sse, 's'},       {"PADDB xmm", i_sse2, 's'},    {"LDMXCSR", i_ldmxcsr, 's'},
+    {"CVTPI2PS", i_cvtpi, 's'},  {"FXSAVE", i_fxsave, 'f'},     {"FXRSTOR", i_fxrstor, 'f'},
+    {"SFENCE", i_sfence, '-'},   {"PREFETCH", i_prefetch, '-'}, {"MOVNTI", i_movnti, '-'},
     {"CLFLUSH", i_clflush, '-'}, {"CRC32", i_crc, '-'},
 };
 

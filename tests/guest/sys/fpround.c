@@ -27,32 +27,35 @@ struct {
     u16 e, pad[3];
 } t_a, t_b, t_r; /* 80 bits */
 
-CODE(ss_add, "ldmxcsr " V(mx) "; movss " V(f_a) ", %xmm0; addss " V(f_b) ", %xmm0; movss %xmm0, " V(f_r)
-             "; stmxcsr " V(mx_out) "; ret");
-CODE(ss_mul, "ldmxcsr " V(mx) "; movss " V(f_a) ", %xmm0; mulss " V(f_b) ", %xmm0; movss %xmm0, " V(f_r)
-             "; stmxcsr " V(mx_out) "; ret");
-CODE(ss_div, "ldmxcsr " V(mx) "; movss " V(f_a) ", %xmm0; divss " V(f_b) ", %xmm0; movss %xmm0, " V(f_r)
-             "; stmxcsr " V(mx_out) "; ret");
-CODE(ss_sqrt, "ldmxcsr " V(mx) "; sqrtss " V(f_a) ", %xmm0; movss %xmm0, " V(f_r)
-              "; stmxcsr " V(mx_out) "; ret");
-CODE(sd_add, "ldmxcsr " V(mx) "; movsd " V(d_a) ", %xmm0; addsd " V(d_b) ", %xmm0; movsd %xmm0, " V(d_r)
-             "; stmxcsr " V(mx_out) "; ret");
-CODE(sd_div, "ldmxcsr " V(mx) "; movsd " V(d_a) ", %xmm0; divsd " V(d_b) ", %xmm0; movsd %xmm0, " V(d_r)
-             "; stmxcsr " V(mx_out) "; ret");
-CODE(sd_to_ss, "ldmxcsr " V(mx) "; cvtsd2ss " V(d_a) ", %xmm0; movss %xmm0, " V(f_r)
-               "; stmxcsr " V(mx_out) "; ret");
-CODE(ss_to_int, "ldmxcsr " V(mx) "; cvtss2si " V(f_a) ", %eax; cvttss2si " V(f_a) ", %ecx"
-                "; stmxcsr " V(mx_out) "; ret");
-CODE(int_to_ss, "ldmxcsr " V(mx) "; cvtsi2ssl " V(f_a) ", %xmm0; movss %xmm0, " V(f_r)
-                "; stmxcsr " V(mx_out) "; ret");
+CODE(ss_add, "ldmxcsr " V(mx) "; movss " V(f_a) ", %xmm0; addss " V(f_b) ", %xmm0; movss %xmm0, " V(
+                 f_r) "; stmxcsr " V(mx_out) "; ret");
+CODE(ss_mul, "ldmxcsr " V(mx) "; movss " V(f_a) ", %xmm0; mulss " V(f_b) ", %xmm0; movss %xmm0, " V(
+                 f_r) "; stmxcsr " V(mx_out) "; ret");
+CODE(ss_div, "ldmxcsr " V(mx) "; movss " V(f_a) ", %xmm0; divss " V(f_b) ", %xmm0; movss %xmm0, " V(
+                 f_r) "; stmxcsr " V(mx_out) "; ret");
+CODE(ss_sqrt, "ldmxcsr " V(mx) "; sqrtss " V(f_a) ", %xmm0; movss %xmm0, " V(f_r) "; stmxcsr " V(
+                  mx_out) "; ret");
+CODE(sd_add, "ldmxcsr " V(mx) "; movsd " V(d_a) ", %xmm0; addsd " V(d_b) ", %xmm0; movsd %xmm0, " V(
+                 d_r) "; stmxcsr " V(mx_out) "; ret");
+CODE(sd_div, "ldmxcsr " V(mx) "; movsd " V(d_a) ", %xmm0; divsd " V(d_b) ", %xmm0; movsd %xmm0, " V(
+                 d_r) "; stmxcsr " V(mx_out) "; ret");
+CODE(sd_to_ss, "ldmxcsr " V(mx) "; cvtsd2ss " V(d_a) ", %xmm0; movss %xmm0, " V(f_r) "; stmxcsr " V(
+                   mx_out) "; ret");
+CODE(ss_to_int, "ldmxcsr " V(mx) "; cvtss2si " V(f_a) ", %eax; cvttss2si " V(
+                    f_a) ", %ecx"
+                         "; stmxcsr " V(mx_out) "; ret");
+CODE(int_to_ss, "ldmxcsr " V(mx) "; cvtsi2ssl " V(f_a) ", %xmm0; movss %xmm0, " V(
+                    f_r) "; stmxcsr " V(mx_out) "; ret");
 
 /* x87: t_a op t_b to t_r and to the narrower ones */
-CODE(x_add, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fldt " V(t_b) "; faddp; fnstsw " V(sw)
-            "; fstpt " V(t_r) "; ret");
-CODE(x_div, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fldt " V(t_b) "; fdivrp; fnstsw " V(sw)
-            "; fstpt " V(t_r) "; ret");
-CODE(x_sqrt, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fsqrt; fnstsw " V(sw) "; fstpt " V(t_r) "; ret");
-CODE(x_rint, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; frndint; fnstsw " V(sw) "; fstpt " V(t_r) "; ret");
+CODE(x_add, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fldt " V(t_b) "; faddp; fnstsw " V(
+                sw) "; fstpt " V(t_r) "; ret");
+CODE(x_div, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fldt " V(t_b) "; fdivrp; fnstsw " V(
+                sw) "; fstpt " V(t_r) "; ret");
+CODE(x_sqrt,
+     "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fsqrt; fnstsw " V(sw) "; fstpt " V(t_r) "; ret");
+CODE(x_rint,
+     "fninit; fldcw " V(cw) "; fldt " V(t_a) "; frndint; fnstsw " V(sw) "; fstpt " V(t_r) "; ret");
 CODE(x_fist, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fistpl " V(f_r) "; fnstsw " V(sw) "; ret");
 CODE(x_fsts, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fstps " V(f_r) "; fnstsw " V(sw) "; ret");
 CODE(x_fstl, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fstpl " V(d_r) "; fnstsw " V(sw) "; ret");
@@ -64,7 +67,8 @@ CODE(x_fld10, "fninit; fldcw " V(cw) "; fldt " V(t_a) "; fnstsw " V(sw) "; fstpt
 /* ---- SSE --------------------------------------------------------------------------------------- */
 
 /* want: for nearest, down, up, to zero */
-static void ss(int line, const char *what, const void *op, u32 a, u32 b, const u32 want[4], u32 flags)
+static void ss(int line, const char *what, const void *op, u32 a, u32 b, const u32 want[4],
+               u32 flags)
 {
     for (unsigned rc = 0; rc < 4; rc++) {
         f_a = a;
@@ -88,8 +92,8 @@ static void ss(int line, const char *what, const void *op, u32 a, u32 b, const u
 static void sse(void)
 {
     SSE("1 + 2^-24: a tie", ss_add, ONE, 0x33800000, ONE, ONE, ONE + 1, ONE, PE);
-    SSE("1.0..1 + 2^-24: a tie to even", ss_add, ONE + 1, 0x33800000, ONE + 2, ONE + 1, ONE + 2, ONE + 1,
-        PE);
+    SSE("1.0..1 + 2^-24: a tie to even", ss_add, ONE + 1, 0x33800000, ONE + 2, ONE + 1, ONE + 2,
+        ONE + 1, PE);
     SSE("1 + (2^-24 and a bit)", ss_add, ONE, 0x33800001, ONE + 1, ONE, ONE + 1, ONE, PE);
     SSE("1 + the smallest denormal", ss_add, ONE, 1, ONE, ONE, ONE + 1, ONE, PE | DNE);
     SSE("-1 - 2^-24", ss_add, MONE, 0xb3800000, MONE, MONE + 1, MONE, MONE, PE);
@@ -98,13 +102,14 @@ static void sse(void)
     SSE("2 / 1", ss_div, 0x40000000, ONE, 0x40000000, 0x40000000, 0x40000000, 0x40000000, 0);
     SSE("1 - 1: sign of zero", ss_add, ONE, MONE, 0, 0x80000000, 0, 0, 0);
     SSE("sqrt 2", ss_sqrt, 0x40000000, 0, 0x3fb504f3, 0x3fb504f3, 0x3fb504f4, 0x3fb504f3, PE);
-    SSE("sqrt of a denormal", ss_sqrt, 1, 0, 0x1a3504f3, 0x1a3504f3, 0x1a3504f4, 0x1a3504f3, PE | DNE);
+    SSE("sqrt of a denormal", ss_sqrt, 1, 0, 0x1a3504f3, 0x1a3504f3, 0x1a3504f4, 0x1a3504f3,
+        PE | DNE);
     SSE("overflow", ss_mul, 0x7f7fffff, 0x40000000, 0x7f800000, 0x7f7fffff, 0x7f800000, 0x7f7fffff,
         OE | PE);
     SSE("negative overflow", ss_mul, 0xff7fffff, 0x40000000, 0xff800000, 0xff800000, 0xff7fffff,
         0xff7fffff, OE | PE);
-    SSE("exact denormal result: no underflow", ss_mul, 0x00800000, 0x3f000000, 0x00400000, 0x00400000,
-        0x00400000, 0x00400000, 0);
+    SSE("exact denormal result: no underflow", ss_mul, 0x00800000, 0x3f000000, 0x00400000,
+        0x00400000, 0x00400000, 0x00400000, 0);
     SSE("half the smallest denormal", ss_mul, 1, 0x3f000000, 0, 0, 1, 0, UE | PE | DNE);
     SSE("three quarters of it", ss_mul, 1, 0x3f400000, 1, 0, 1, 0, UE | PE | DNE);
     SSE("minus half of it", ss_mul, 0x80000001, 0x3f000000, 0x80000000, 0x80000001, 0x80000000,
@@ -117,30 +122,32 @@ static void sse(void)
         0x007fffff, UE | PE);
     SSE("NaN payload: the first operand's", ss_add, 0x7fc12345, 0x7fc54321, 0x7fc12345, 0x7fc12345,
         0x7fc12345, 0x7fc12345, 0);
-    SSE("signalling NaN becomes quiet", ss_add, 0x7f812345, 0x7fc54321, 0x7fc12345, 0x7fc12345, 0x7fc12345,
-        0x7fc12345, IE);
+    SSE("signalling NaN becomes quiet", ss_add, 0x7f812345, 0x7fc54321, 0x7fc12345, 0x7fc12345,
+        0x7fc12345, 0x7fc12345, IE);
     SSE("signalling NaN second: the first's payload", ss_add, 0x7fc12345, 0x7f854321, 0x7fc12345,
         0x7fc12345, 0x7fc12345, 0x7fc12345, IE);
     SSE("infinity - infinity", ss_add, 0x7f800000, 0xff800000, 0xffc00000, 0xffc00000, 0xffc00000,
         0xffc00000, IE);
     SSE("0 / 0", ss_div, 0, 0, 0xffc00000, 0xffc00000, 0xffc00000, 0xffc00000, IE);
-    SSE("denormal / 0: ZE and no DE", ss_div, 1, 0, 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000, ZE);
+    SSE("denormal / 0: ZE and no DE", ss_div, 1, 0, 0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000,
+        ZE);
     SSE("sqrt of -0", ss_sqrt, 0x80000000, 0, 0x80000000, 0x80000000, 0x80000000, 0x80000000, 0);
     SSE("sqrt of -1", ss_sqrt, MONE, 0, 0xffc00000, 0xffc00000, 0xffc00000, 0xffc00000, IE);
-    SSE("16777217 to single", int_to_ss, 16777217, 0, 0x4b800000, 0x4b800000, 0x4b800001, 0x4b800000, PE);
-    SSE("-16777217 to single", int_to_ss, -16777217u, 0, 0xcb800000, 0xcb800001, 0xcb800000, 0xcb800000,
-        PE);
+    SSE("16777217 to single", int_to_ss, 16777217, 0, 0x4b800000, 0x4b800000, 0x4b800001,
+        0x4b800000, PE);
+    SSE("-16777217 to single", int_to_ss, -16777217u, 0, 0xcb800000, 0xcb800001, 0xcb800000,
+        0xcb800000, PE);
 
     static const struct {
         u32 in;
         u32 want[4];
         u32 cut;
     } ints[] = {
-        {0x3fc00000, {2, 1, 2, 1}, 1},                       /* 1.5 */
-        {0x40200000, {2, 2, 3, 2}, 2},                       /* 2.5 */
-        {0xbf000000, {0, -1u, 0, 0}, 0},                     /* -0.5 */
-        {0xbfc00000, {-2u, -2u, -1u, -1u}, -1u},             /* -1.5 */
-        {0x00000001, {0, 0, 1, 0}, 0},                       /* the smallest */
+        {0x3fc00000, {2, 1, 2, 1}, 1},                                    /* 1.5 */
+        {0x40200000, {2, 2, 3, 2}, 2},                                    /* 2.5 */
+        {0xbf000000, {0, -1u, 0, 0}, 0},                                  /* -0.5 */
+        {0xbfc00000, {-2u, -2u, -1u, -1u}, -1u},                          /* -1.5 */
+        {0x00000001, {0, 0, 1, 0}, 0},                                    /* the smallest */
         {0x4f000000, {1u << 31, 1u << 31, 1u << 31, 1u << 31}, 1u << 31}, /* 2^31: indefinite */
         {0xcf000000, {1u << 31, 1u << 31, 1u << 31, 1u << 31}, 1u << 31}, /* -2^31: exact */
     };
@@ -262,30 +269,31 @@ static void precisions(void)
 {
     set80(&t_a, 0x3fff, INT1);
     set80(&t_b, 0x4000, 0xc000000000000000);
-    X87("1 / 3", x_div, EXTENDED, 0x3ffd, 0xaaaaaaaaaaaaaaab, 0xaaaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaab,
-        0xaaaaaaaaaaaaaaaa, 1, 0, 1, 0, PE);
-    X87("1 / 3, double", x_div, DOUBLE, 0x3ffd, 0xaaaaaaaaaaaaa800, 0xaaaaaaaaaaaaa800, 0xaaaaaaaaaaaab000,
-        0xaaaaaaaaaaaaa800, 0, 0, 1, 0, PE);
-    X87("1 / 3, single", x_div, SINGLE, 0x3ffd, 0xaaaaab0000000000, 0xaaaaaa0000000000, 0xaaaaab0000000000,
-        0xaaaaaa0000000000, 1, 0, 1, 0, PE);
+    X87("1 / 3", x_div, EXTENDED, 0x3ffd, 0xaaaaaaaaaaaaaaab, 0xaaaaaaaaaaaaaaaa,
+        0xaaaaaaaaaaaaaaab, 0xaaaaaaaaaaaaaaaa, 1, 0, 1, 0, PE);
+    X87("1 / 3, double", x_div, DOUBLE, 0x3ffd, 0xaaaaaaaaaaaaa800, 0xaaaaaaaaaaaaa800,
+        0xaaaaaaaaaaaab000, 0xaaaaaaaaaaaaa800, 0, 0, 1, 0, PE);
+    X87("1 / 3, single", x_div, SINGLE, 0x3ffd, 0xaaaaab0000000000, 0xaaaaaa0000000000,
+        0xaaaaab0000000000, 0xaaaaaa0000000000, 1, 0, 1, 0, PE);
     set80(&t_a, 0xbfff, INT1);
-    X87("-1 / 3", x_div, EXTENDED, 0xbffd, 0xaaaaaaaaaaaaaaab, 0xaaaaaaaaaaaaaaab, 0xaaaaaaaaaaaaaaaa,
-        0xaaaaaaaaaaaaaaaa, 1, 1, 0, 0, PE);
+    X87("-1 / 3", x_div, EXTENDED, 0xbffd, 0xaaaaaaaaaaaaaaab, 0xaaaaaaaaaaaaaaab,
+        0xaaaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaaa, 1, 1, 0, 0, PE);
     set80(&t_a, 0x3fff, INT1);
     set80(&t_b, 0x3fff - 64, INT1);
     X87("1 + 2^-64: a tie", x_add, EXTENDED, 0x3fff, INT1, INT1, INT1 + 1, INT1, 0, 0, 1, 0, PE);
     set80(&t_b, 0x3fff - 63, INT1);
-    X87("1 + 2^-63", x_add, EXTENDED, 0x3fff, INT1 + 1, INT1 + 1, INT1 + 1, INT1 + 1, 0, 0, 0, 0, 0);
+    X87("1 + 2^-63", x_add, EXTENDED, 0x3fff, INT1 + 1, INT1 + 1, INT1 + 1, INT1 + 1, 0, 0, 0, 0,
+        0);
     X87("1 + 2^-63, double", x_add, DOUBLE, 0x3fff, INT1, INT1, INT1 + 0x800, INT1, 0, 0, 1, 0, PE);
     set80(&t_b, 0, 1);
-    X87("1 + the smallest denormal", x_add, EXTENDED, 0x3fff, INT1, INT1, INT1 + 1, INT1, 0, 0, 1, 0,
-        PE | DNE);
+    X87("1 + the smallest denormal", x_add, EXTENDED, 0x3fff, INT1, INT1, INT1 + 1, INT1, 0, 0, 1,
+        0, PE | DNE);
     set80(&t_a, 0x4000, INT1);
-    X87("sqrt 2", x_sqrt, EXTENDED, 0x3fff, 0xb504f333f9de6484, 0xb504f333f9de6484, 0xb504f333f9de6485,
-        0xb504f333f9de6484, 0, 0, 1, 0, PE);
+    X87("sqrt 2", x_sqrt, EXTENDED, 0x3fff, 0xb504f333f9de6484, 0xb504f333f9de6484,
+        0xb504f333f9de6485, 0xb504f333f9de6484, 0, 0, 1, 0, PE);
     set80(&t_a, 0x4000, 0xa000000000000000); /* 2.5 */
-    X87("FRNDINT of 2.5: to 2", x_rint, EXTENDED, 0x4000, INT1, INT1, 0xc000000000000000, INT1, 0, 0, 1, 0,
-        PE);
+    X87("FRNDINT of 2.5: to 2", x_rint, EXTENDED, 0x4000, INT1, INT1, 0xc000000000000000, INT1, 0,
+        0, 1, 0, PE);
     X87("the constant pi", x_pi, EXTENDED, 0x4000, 0xc90fdaa22168c235, 0xc90fdaa22168c234,
         0xc90fdaa22168c235, 0xc90fdaa22168c234, 0, 0, 0, 0, 0);
     X87("the constant ln 2", x_ln2, EXTENDED, 0x3ffe, 0xb17217f7d1cf79ac, 0xb17217f7d1cf79ab,
@@ -293,8 +301,8 @@ static void precisions(void)
     X87("the constant pi is not cut by the precision", x_pi, SINGLE, 0x4000, 0xc90fdaa22168c235,
         0xc90fdaa22168c234, 0xc90fdaa22168c235, 0xc90fdaa22168c234, 0, 0, 0, 0, 0);
     f_a = 1;
-    X87("loading a single denormal", x_fld4, EXTENDED, 0x3fff - 149, INT1, INT1, INT1, INT1, 0, 0, 0, 0,
-        DNE);
+    X87("loading a single denormal", x_fld4, EXTENDED, 0x3fff - 149, INT1, INT1, INT1, INT1, 0, 0,
+        0, 0, DNE);
     set80(&t_a, 0, 1);
     X87("loading an extended denormal", x_fld10, EXTENDED, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0);
     set80(&t_a, 0x7fff, 0x8000000000000001);

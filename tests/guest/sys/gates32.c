@@ -8,15 +8,23 @@
 #include "sys.h"
 
 enum {
-    GATE = 0x60, GATE16 = 0x68, CONF = 0x70, CODE1 = 0x78, DATA1 = 0x80, BASED = 0x88, SCRATCH = 0x90,
-    NOREAD = 0x98, KCODE_FEW = 0xa0, VEC = 0x40,
+    GATE = 0x60,
+    GATE16 = 0x68,
+    CONF = 0x70,
+    CODE1 = 0x78,
+    DATA1 = 0x80,
+    BASED = 0x88,
+    SCRATCH = 0x90,
+    NOREAD = 0x98,
+    KCODE_FEW = 0xa0,
+    VEC = 0x40,
 };
-#define GATE32(dpl) (0x8c | DPL(dpl))
+#define GATE32(dpl)    (0x8c | DPL(dpl))
 #define SETGDT(sel, v) (gdt[(sel) / 8] = (v))
 
 CODE(target, "mov %cs, %ax; mov %ss, %cx;" DONE);
-CODE(call_params, "push $0x33333333; push $0x22222222; push $0x11111111\n lcall $0x63, $0x5a5a5a5a"
-                  DONE);
+CODE(call_params,
+     "push $0x33333333; push $0x22222222; push $0x11111111\n lcall $0x63, $0x5a5a5a5a" DONE);
 LABEL(after_call);
 CODE(call_gate, "lcall $0x63, $0\n after_call:" DONE);
 CODE(call_gate_rpl0, "lcall $0x60, $0" DONE);
@@ -125,14 +133,15 @@ static void call_gate_faults(void)
     gate_fault("DPL before presence", gate_desc(CODE1, (ulong)target, GATE32(2) & ~0x80, 0),
                call_gate, GP, GATE);
     gate_fault("JMP inward", good, jmp_gate, GP, CODE1);
-    gate_fault("RPL 0 is no hindrance at DPL 3, code null", gate_desc(3, (ulong)target, GATE32(3), 0),
-               call_gate_rpl0, GP, 0);
+    gate_fault("RPL 0 is no hindrance at DPL 3, code null",
+               gate_desc(3, (ulong)target, GATE32(3), 0), call_gate_rpl0, GP, 0);
     gate_fault("gate to data", gate_desc(KDATA, (ulong)target, GATE32(3), 0), call_gate, GP, KDATA);
-    gate_fault("gate to a gate", gate_desc(GATE16, (ulong)target, GATE32(3), 0), call_gate, GP, GATE16);
+    gate_fault("gate to a gate", gate_desc(GATE16, (ulong)target, GATE32(3), 0), call_gate, GP,
+               GATE16);
     gate_fault("gate beyond the GDT", gate_desc(0xff8, (ulong)target, GATE32(3), 0), call_gate, GP,
                0xff8);
-    gate_fault("gate into a missing LDT", gate_desc(0x0c, (ulong)target, GATE32(3), 0), call_gate, GP,
-               0x0c);
+    gate_fault("gate into a missing LDT", gate_desc(0x0c, (ulong)target, GATE32(3), 0), call_gate,
+               GP, 0x0c);
     SETGDT(CODE1, code1 & ~(1ull << 47));
     gate_fault("gate to absent code", good, call_gate, NP, CODE1);
     SETGDT(CODE1, seg_desc(0, 0xfff, ACC_CODE | DPL(1), FL_DB));
@@ -194,15 +203,15 @@ static void call_gate_faults(void)
 /* ---- returns ----------------------------------------------------------------------------------- */
 
 CODE(user_end, "" DONE);
-static u32 ret_frame[8];
+u32 ret_frame[8];
 #define RET_SEGS                                                                                   \
-    "mov $0x10, %eax; mov %ax, %es; mov $0x70, %eax; mov %ax, %fs; mov $0x23, %eax; mov %ax, %gs\n"
+    "mov $0x10, %eax; mov %ax, %es; mov $0x70, %eax; mov %ax, %fs; mov $0x23, %eax; mov %ax, "     \
+    "%gs\n"
 CODE(retf_out, RET_SEGS "mov $ret_frame, %esp; lret $4");
 CODE(iret_out, RET_SEGS "mov $ret_frame, %esp; iret");
 CODE(retf_user, "mov $ret_frame, %esp; lret");
 CODE(iret_user, "mov $ret_frame, %esp; iret");
 CODE(iret16_out, "mov $ret_frame, %esp; iretw");
-__asm__(".globl ret_frame"); /* named in CODE */
 
 static void set_frame(u32 a, u32 b, u32 c, u32 d, u32 e)
 {

@@ -11,12 +11,12 @@
 
 enum { GATE = 0x60, CONF = 0x70, CODE1 = 0x78, DATA1 = 0x80, SCRATCH = 0x90, VEC = 0x40 };
 #define SETGDT(sel, v) (gdt[(sel) / 8] = (v))
-#define MSR_STAR   0xc0000081u
-#define MSR_LSTAR  0xc0000082u
-#define MSR_FMASK  0xc0000084u
-#define MSR_FSBASE 0xc0000100u
-#define MSR_GSBASE 0xc0000101u
-#define MSR_KGS    0xc0000102u
+#define MSR_STAR       0xc0000081u
+#define MSR_LSTAR      0xc0000082u
+#define MSR_FMASK      0xc0000084u
+#define MSR_FSBASE     0xc0000100u
+#define MSR_GSBASE     0xc0000101u
+#define MSR_KGS        0xc0000102u
 
 static u64 *stack_words(void)
 {
@@ -98,7 +98,8 @@ static void int_gates(void)
     int_fault("gate DPL 0", GP, err);
     set_gate(target, KCODE, 0x6e, 0);
     int_fault("gate absent", NP, err);
-    static const u8 bad_types[] = {0xe0, 0xe1, 0xe2, 0xe4, 0xe5, 0xe6, 0xe7, 0xe9, 0xeb, 0xec, 0xfe};
+    static const u8 bad_types[] = {0xe0, 0xe1, 0xe2, 0xe4, 0xe5, 0xe6,
+                                   0xe7, 0xe9, 0xeb, 0xec, 0xfe};
     for (unsigned k = 0; k < sizeof(bad_types); k++) {
         set_gate(target, KCODE, bad_types[k], 0);
         int_fault("gate of no 64-bit type", GP, err);

@@ -101,7 +101,8 @@ static void xchg_work(void)
         u32 taken = 1;
 
         for (;;) {
-            __asm__ volatile("xchgl %0, %1" : "+r"(taken), "+m"(spin)::"memory"); /* locks by itself */
+            __asm__ volatile("xchgl %0, %1"
+                             : "+r"(taken), "+m"(spin)::"memory"); /* locks by itself */
             if (!taken)
                 break;
             __asm__ volatile("pause");

@@ -17,38 +17,51 @@ enum { CODE16 = 0x60, DATA16 = 0x68, SCRATCH = 0x70 };
 #define RM(label) label " - rm_start + 0x8000"
 
 /* 32-bit entry: rm_enter. %ebx: 0, or what DS and ES are loaded with on the way (big segments). */
-__asm__(".pushsection .text\n"
-        ".globl rm_start, rm_end, rm_enter, rm_vectors\n"
-        ".code16\n.balign 16\n"
-        "rm_start:\n"
-        "rm_16: mov $0x68, %ax; mov %ax, %ss; mov %bx, %ds; mov %bx, %es\n"
-        " mov %cr0, %eax; and $0xfffffffe, %eax; mov %eax, %cr0\n"
-        " ljmp $0, $" RM("rm_real") "\n"
-        "rm_real: xor %ax, %ax; mov %ax, %ss; mov $0xf000, %sp; mov %ax, %ds; mov %ax, %es\n"
-        " lidtl %cs:" RM("rm_idt") "\n"
-        " mov 0xa000, %eax; mov 0xa004, %ecx; mov 0xa008, %edx; mov 0xa00c, %ebx\n"
-        " mov 0xa010, %ebp; mov 0xa014, %esi; mov 0xa018, %edi\n"
-        " call 0x9000 - 0x8000 + rm_start\n"
-        "rm_out: mov %eax, %cs:0xa040; mov %ecx, %cs:0xa044; mov %edx, %cs:0xa048; mov %ebx, %cs:0xa04c\n"
-        " mov %esi, %cs:0xa054; mov %edi, %cs:0xa058\n"
-        "rm_leave: cli\n"
-        " mov %cr0, %eax; or $1, %eax; mov %eax, %cr0\n"
-        " ljmpl $0x08, $rm_back\n"
-        "rm_vectors:\n" /* 8 bytes each, for vectors 0 to 15, and 0x40 as 16 */
-        ".set v, 0\n .rept 17\n .balign 8\n pushw $v\n jmp rm_trap\n .set v, v + 1\n .endr\n"
-        "rm_trap: mov %eax, %cs:0xa040; mov %ecx, %cs:0xa044; mov %esi, %cs:0xa054\n"
-        " popw %cs:0xa080; mov %sp, %cs:0xa088; popw %cs:0xa082; popw %cs:0xa084; popw %cs:0xa086\n"
-        " pushf; popw %cs:0xa08a; xor %ax, %ax; mov %ax, %ss; mov $0xf000, %sp\n"
-        " jmp rm_leave\n"
-        ".balign 4\n"
-        "rm_idt: .word 0x3ff; .long 0\n"
-        "rm_end:\n"
-        ".code32\n"
-        "rm_enter: push %ebx; push %ebp; push %esi; push %edi; pushf; cli\n"
-        " mov 24(%esp), %ebx; mov %esp, rm_esp; ljmp $0x60, $0x8000\n"
-        "rm_back: mov $0x10, %eax; mov %ax, %ds; mov %ax, %es; mov %ax, %fs; mov %ax, %gs; mov %ax, %ss\n"
-        " mov rm_esp, %esp; popf; pop %edi; pop %esi; pop %ebp; pop %ebx; ret\n"
-        ".popsection");
+__asm__(
+    ".pushsection .text\n"
+    ".globl rm_start, rm_end, rm_enter, rm_vectors\n"
+    ".code16\n.balign 16\n"
+    "rm_start:\n"
+    "rm_16: mov $0x68, %ax; mov %ax, %ss; mov %bx, %ds; mov %bx, %es\n"
+    " mov %cr0, %eax; and $0xfffffffe, %eax; mov %eax, %cr0\n"
+    " ljmp $0, $" RM(
+        "rm_real") "\n"
+                   "rm_real: xor %ax, %ax; mov %ax, %ss; mov $0xf000, %sp; mov %ax, %ds; mov %ax, "
+                   "%es\n"
+                   " lidtl %cs:" RM(
+                       "rm_idt") "\n"
+                                 " mov 0xa000, %eax; mov 0xa004, %ecx; mov 0xa008, %edx; mov "
+                                 "0xa00c, %ebx\n"
+                                 " mov 0xa010, %ebp; mov 0xa014, %esi; mov 0xa018, %edi\n"
+                                 " call 0x9000 - 0x8000 + rm_start\n"
+                                 "rm_out: mov %eax, %cs:0xa040; mov %ecx, %cs:0xa044; mov %edx, "
+                                 "%cs:0xa048; mov %ebx, %cs:0xa04c\n"
+                                 " mov %esi, %cs:0xa054; mov %edi, %cs:0xa058\n"
+                                 "rm_leave: cli\n"
+                                 " mov %cr0, %eax; or $1, %eax; mov %eax, %cr0\n"
+                                 " ljmpl $0x08, $rm_back\n"
+                                 "rm_vectors:\n" /* 8 bytes each, for vectors 0 to 15, and 0x40 as 16 */
+                                 ".set v, 0\n .rept 17\n .balign 8\n pushw $v\n jmp rm_trap\n .set "
+                                 "v, v + 1\n .endr\n"
+                                 "rm_trap: mov %eax, %cs:0xa040; mov %ecx, %cs:0xa044; mov %esi, "
+                                 "%cs:0xa054\n"
+                                 " popw %cs:0xa080; mov %sp, %cs:0xa088; popw %cs:0xa082; popw "
+                                 "%cs:0xa084; popw %cs:0xa086\n"
+                                 " pushf; popw %cs:0xa08a; xor %ax, %ax; mov %ax, %ss; mov "
+                                 "$0xf000, %sp\n"
+                                 " jmp rm_leave\n"
+                                 ".balign 4\n"
+                                 "rm_idt: .word 0x3ff; .long 0\n"
+                                 "rm_end:\n"
+                                 ".code32\n"
+                                 "rm_enter: push %ebx; push %ebp; push %esi; push %edi; pushf; "
+                                 "cli\n"
+                                 " mov 24(%esp), %ebx; mov %esp, rm_esp; ljmp $0x60, $0x8000\n"
+                                 "rm_back: mov $0x10, %eax; mov %ax, %ds; mov %ax, %es; mov %ax, "
+                                 "%fs; mov %ax, %gs; mov %ax, %ss\n"
+                                 " mov rm_esp, %esp; popf; pop %edi; pop %esi; pop %ebp; pop %ebx; "
+                                 "ret\n"
+                                 ".popsection");
 u32 rm_esp;
 extern char rm_start[], rm_end[], rm_vectors[];
 void rm_enter(u32 seg);
@@ -195,7 +208,7 @@ static void real_mode(void)
 
 /* ---- A20 --------------------------------------------------------------------------------------- */
 
-CODE_16(a20_port92, "in $0x92, %al; and $0xfd, %al; out %al, $0x92\n" /* off */
+CODE_16(a20_port92, "in $0x92, %al; and $0xfd, %al; out %al, $0x92\n"    /* off */
                     " mov $0xffff, %dx; mov %dx, %ds; mov 0x510, %ecx\n" /* 100500h */
                     " movl $0x22222222, 0x510\n"
                     " in $0x92, %al; or $2, %al; out %al, $0x92\n"
@@ -294,7 +307,8 @@ CODE_16(v_limit, "mov $0xfffd, %si; mov (%si), %eax" END16);
 CODE_16(v_limit32, "mov $0x10000, %esi; mov (%esi), %eax" END16);
 CODE_16(v_stack, "mov $0xffff, %sp; pop %ax" END16);
 CODE_16(v_push1, "mov $1, %sp; push %ax" END16);
-CODE_16(v_segs, "mov $0xffff, %ax; mov %ax, %es; mov %es:0x10, %ecx; lds (0), %si; mov %ds, %bx" END16);
+CODE_16(v_segs,
+        "mov $0xffff, %ax; mov %ax, %es; mov %es:0x10, %ecx; lds (0), %si; mov %ds, %bx" END16);
 CODE_16(v_far, "lcall $0x900, $8\n nop; nop; nop; mov $5, %bx" END16);
 CODE_16(v_ivt, "mov $0x6666, %bx; iret");
 

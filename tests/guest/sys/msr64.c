@@ -108,12 +108,13 @@ static void control(void)
     static const struct {
         u32 leaf;
         u8 reg, bit, cr4;
-    } tied[] = {{1, 2, 17, 17}, {7, 1, 7, 20}, {7, 1, 20, 21}, {7, 2, 2, 11}, {7, 2, 3, 22},
-                {7, 1, 0, 16},  {1, 2, 26, 18}, {1, 3, 3, 4},  {1, 3, 13, 7}, {1, 3, 1, 0}};
+    } tied[] = {{1, 2, 17, 17}, {7, 1, 7, 20},  {7, 1, 20, 21}, {7, 2, 2, 11}, {7, 2, 3, 22},
+                {7, 1, 0, 16},  {1, 2, 26, 18}, {1, 3, 3, 4},   {1, 3, 13, 7}, {1, 3, 1, 0}};
     for (unsigned k = 0; k < sizeof(tied) / sizeof(tied[0]); k++) {
         bool there = has(tied[k].leaf, tied[k].reg, tied[k].bit);
 
-        cr("CR4's bit is there when CPUID says so", wr_cr4, cr4 | 1ull << tied[k].cr4, there ? NONE : GP);
+        cr("CR4's bit is there when CPUID says so", wr_cr4, cr4 | 1ull << tied[k].cr4,
+           there ? NONE : GP);
     }
     u32 r[4];
     cpuid(0x80000008, 0, r);
@@ -142,11 +143,12 @@ static void privileged(void)
         const void *code;
         const char *name;
     } all[] = {
-        {u_cr0, "MOV from CR0"}, {u_wr_cr0, "MOV to CR0"}, {u_lmsw, "LMSW"},   {u_clts, "CLTS"},
-        {u_rdmsr, "RDMSR"},      {u_wrmsr, "WRMSR"},       {u_hlt, "HLT"},     {u_invd, "INVD"},
-        {u_wbinvd, "WBINVD"},    {u_lgdt, "LGDT"},         {u_lidt, "LIDT"},   {u_lldt, "LLDT"},
-        {u_ltr, "LTR"},          {u_cli, "CLI"},           {u_in, "IN"},       {u_cr8, "MOV from CR8"},
-        {u_rdpmc, "RDPMC"},
+        {u_cr0, "MOV from CR0"}, {u_wr_cr0, "MOV to CR0"}, {u_lmsw, "LMSW"},
+        {u_clts, "CLTS"},        {u_rdmsr, "RDMSR"},       {u_wrmsr, "WRMSR"},
+        {u_hlt, "HLT"},          {u_invd, "INVD"},         {u_wbinvd, "WBINVD"},
+        {u_lgdt, "LGDT"},        {u_lidt, "LIDT"},         {u_lldt, "LLDT"},
+        {u_ltr, "LTR"},          {u_cli, "CLI"},           {u_in, "IN"},
+        {u_cr8, "MOV from CR8"}, {u_rdpmc, "RDPMC"},
     };
 
     in.cx = 0x10;
@@ -218,9 +220,10 @@ static void round_trip(const char *what, u32 msr, u64 value)
 
 static void msrs(void)
 {
-    static const u32 absent[] = {0x12345678, 0xc0000085, 0xc0000104, 0x40000000, 0xffffffff, 0x2, 0x9};
-    static const u32 canonical[] = {0x175, 0x176, 0xc0000082, 0xc0000083, 0xc0000100, 0xc0000101,
-                                    0xc0000102};
+    static const u32 absent[] = {0x12345678, 0xc0000085, 0xc0000104, 0x40000000,
+                                 0xffffffff, 0x2,        0x9};
+    static const u32 canonical[] = {0x175,      0x176,      0xc0000082, 0xc0000083,
+                                    0xc0000100, 0xc0000101, 0xc0000102};
 
     if (!on_qemu()) {
         for (unsigned k = 0; k < sizeof(absent) / 4; k++) {

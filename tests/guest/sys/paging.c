@@ -99,7 +99,8 @@ static void rights(void)
     ACCESS("user read of a user page", rd_user, true, P | U, NONE, 0, A);
     ACCESS("user write of a user page", wr_user, true, P | U | W, NONE, 0, A | D);
     ACCESS("user write, read-only", wr_user, true, P | U, PF, PFE_U | PFE_P | PFE_W, 0);
-    ACCESS("user read-modify-write, read-only", rmw_user, true, P | U, PF, PFE_U | PFE_P | PFE_W, 0);
+    ACCESS("user read-modify-write, read-only", rmw_user, true, P | U, PF, PFE_U | PFE_P | PFE_W,
+           0);
     ACCESS("user push, read-only", push_user, true, P | U, PF, PFE_U | PFE_P | PFE_W, 0);
     CHECK("SP kept by the fault", trap.sp, in.si);
     ACCESS("user push, not present", push_user, true, 0, PF, PFE_U | PFE_W, 0);

@@ -143,7 +143,8 @@ static void moves(void)
     in.cx = 5000;
     RUN("overlapping upwards", movsb, NONE, 0);
     CHECK("spreads the first byte", mem[100 + 5000], 0xaa);
-    CHECK("no further", mem[101 + 5000] == 0xaa, (u8)((101 + 5000) * 7 + ((101 + 5000) >> 8)) == 0xaa);
+    CHECK("no further", mem[101 + 5000] == 0xaa,
+          (u8)((101 + 5000) * 7 + ((101 + 5000) >> 8)) == 0xaa);
     pattern();
     unmap();
     mem[6000] = 0xbb;

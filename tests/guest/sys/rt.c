@@ -31,7 +31,6 @@ _Static_assert(offsetof(struct trap, r) == 14 * sizeof(ulong), "boot.S");
 #define EXIT_PORT 0xf4
 
 static unsigned checks, failures;
-static volatile int say_lock;
 
 static void put(char c)
 {
@@ -299,9 +298,12 @@ static void fill_trap(struct frame *f)
     trap.cr2 = get_cr2();
     trap.dr6 = get_dr6();
     trap.frame_at = (ulong)(has_error_code((int)f->vector) ? &f->error : &f->ip);
-    trap.r = (struct regs){f->ax, f->cx, f->dx, f->bx, f->bp, f->si, f->di
+    trap.r = (struct regs)
+    {
+        f->ax, f->cx, f->dx, f->bx, f->bp, f->si, f->di
 #if BITS == 64
-                           , f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15
+            ,
+            f->r8, f->r9, f->r10, f->r11, f->r12, f->r13, f->r14, f->r15
 #endif
     };
 #if BITS == 32

@@ -176,7 +176,8 @@ static void stacks(void)
     RUN("a DS override makes it no stack access", ds_ebp, NONE, 0);
 }
 
-static void load_at(int line, const char *what, u64 desc, const void *code, u32 sel, int vector, u32 err)
+static void load_at(int line, const char *what, u64 desc, const void *code, u32 sel, int vector,
+                    u32 err)
 {
     SETGDT(SEG, desc);
     in.di = sel;
@@ -186,7 +187,7 @@ static void load_at(int line, const char *what, u64 desc, const void *code, u32 
         run(code);
     expect_at_line(line, what, vector, err);
 }
-#define LOAD(...) load_at(__LINE__, __VA_ARGS__)
+#define LOAD(...)         load_at(__LINE__, __VA_ARGS__)
 #define DATA_DESC(access) seg_desc(0, 0xfffff, access, FL_G | FL_DB)
 
 static void loads(void)
@@ -282,7 +283,8 @@ static void code_limits(void)
     CHECK("EIP", trap.ip, 0x40);
     /* a branch in 16-bit code is cut to 16 bits */
     SETGDT(CODE16, seg_desc(base, 0xffff, ACC_CODE, 0));
-    static const u8 jmp16[] = {0x66, 0xe9, 0xfa, 0xff, 0x01, 0x00}; /* jmp 0x20000: 32-bit operand */
+    static const u8 jmp16[] = {0x66, 0xe9, 0xfa,
+                               0xff, 0x01, 0x00}; /* jmp 0x20000: 32-bit operand */
     memcpy(code, jmp16, sizeof(jmp16));
     in.di = CODE16;
     in.si = 0;
@@ -355,18 +357,21 @@ static void ask(int line, const char *what, const void *code, u64 desc, u32 sel,
 
 static void inspection(void)
 {
-    ASK("LAR of data", do_lar, seg_desc(0, 0xfffff, 0x92, FL_G | FL_DB), SEG, true, 0xcf9200 & 0xf0ff00);
+    ASK("LAR of data", do_lar, seg_desc(0, 0xfffff, 0x92, FL_G | FL_DB), SEG, true,
+        0xcf9200 & 0xf0ff00);
     ASK("LSL of data", do_lsl, seg_desc(0, 0x12345, 0x92, 0), SEG, true, 0x12345);
     ASK("LSL with granularity", do_lsl, seg_desc(0, 0x12345, 0x92, FL_G), SEG, true, 0x12345fff);
     ASK("LAR of absent data", do_lar, seg_desc(0, 0, 0x12, 0), SEG, true, 0x1200);
     ASK("LAR of null", do_lar, 0, 0, false, 0);
     ASK("LAR beyond", do_lar, 0, 0x7f8, false, 0);
-    static const u16 lar_types = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 9 | 1 << 11 | 1 << 12;
+    static const u16 lar_types =
+        1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 9 | 1 << 11 | 1 << 12;
     static const u16 lsl_types = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 9 | 1 << 11;
     for (unsigned t = 0; t < 16; t++) {
         ASK("LAR of each system type", do_lar, seg_desc(0, 5, 0x80 | t, 0), SEG, lar_types >> t & 1,
             0x8000 | t << 8);
-        ASK("LSL of each system type", do_lsl, seg_desc(0, 5, 0x80 | t, 0), SEG, lsl_types >> t & 1, 5);
+        ASK("LSL of each system type", do_lsl, seg_desc(0, 5, 0x80 | t, 0), SEG, lsl_types >> t & 1,
+            5);
     }
     ASK("LAR, RPL 3 to DPL 0", do_lar, seg_desc(0, 0, 0x92, 0), SEG | 3, false, 0);
     ASK("LAR, level 3 to DPL 0", u_lar, seg_desc(0, 0, 0x92, 0), SEG, false, 0);

@@ -8,8 +8,8 @@
 
 enum { SEG = 0x60, CODE32_LIM = 0x68, LDT = 0x70, SCRATCH = 0x80 };
 #define SETGDT(sel, v) (gdt[(sel) / 8] = (v))
-#define BAD 0x800000000000ul
-#define MSR_FSBASE 0xc0000100u
+#define BAD            0x800000000000ul
+#define MSR_FSBASE     0xc0000100u
 
 static u64 words[8] __attribute__((aligned(64))) = {0x1111, 0x2222, 0x3333};
 
@@ -118,20 +118,20 @@ static void canonical(void)
         const char *name;
         int vector;
     } all[] = {
-        {c_read, "MOV", GP},      {c_rbp, "RBP-relative", SS},
-        {c_rbp_idx, "RBP as index", GP}, {c_movs, "MOVSB", GP},   {c_lods, "LODSQ", GP},
-        {c_xlat, "XLATB", GP},    {c_clflush, "CLFLUSH", GP},     {c_prefetch, "PREFETCH", NONE},
-        {c_lea, "LEA", NONE},     {c_nop, "NOP", NONE},           {c_movups, "MOVUPS", GP},
-        {c_movaps, "MOVAPS", GP}, {c_fld, "FLD", GP},             {c_sgdt, "SGDT", GP},
-        {c_invlpg, "INVLPG", NONE}, {c_bt, "BT", GP},
+        {c_read, "MOV", GP},        {c_rbp, "RBP-relative", SS},    {c_rbp_idx, "RBP as index", GP},
+        {c_movs, "MOVSB", GP},      {c_lods, "LODSQ", GP},          {c_xlat, "XLATB", GP},
+        {c_clflush, "CLFLUSH", GP}, {c_prefetch, "PREFETCH", NONE}, {c_lea, "LEA", NONE},
+        {c_nop, "NOP", NONE},       {c_movups, "MOVUPS", GP},       {c_movaps, "MOVAPS", GP},
+        {c_fld, "FLD", GP},         {c_sgdt, "SGDT", GP},           {c_invlpg, "INVLPG", NONE},
+        {c_bt, "BT", GP},
     };
     static const struct {
         const void *code;
         const char *name;
         int vector;
     } stack[] = {
-        {c_push, "PUSH", SS}, {c_pop, "POP", SS}, {c_ret, "RET's stack", SS}, {c_enter, "ENTER", SS},
-        {c_leave, "LEAVE", SS}, {c_rsp, "RSP-relative", SS},
+        {c_push, "PUSH", SS},   {c_pop, "POP", SS},     {c_ret, "RET's stack", SS},
+        {c_enter, "ENTER", SS}, {c_leave, "LEAVE", SS}, {c_rsp, "RSP-relative", SS},
     };
 
     for (unsigned k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
@@ -204,8 +204,8 @@ static void compatibility(void)
     CHECK("R15 kept on the way", trap.r.r15, 0x1234567812345678);
     CHECK("CS", trap.cs, UCODE64);
     user.cs = UCODE64;
-    static const u8 gone[] = {0x06, 0x0e, 0x16, 0x1e, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x82,
-                              0x9a, 0xce, 0xd4, 0xd5, 0xd6, 0xea};
+    static const u8 gone[] = {0x06, 0x0e, 0x16, 0x1e, 0x27, 0x2f, 0x37, 0x3f, 0x60,
+                              0x61, 0x82, 0x9a, 0xce, 0xd4, 0xd5, 0xd6, 0xea};
     u8 *page = page_alloc();
     for (unsigned k = 0; k < sizeof(gone); k++) {
         page[0] = gone[k];

@@ -32,8 +32,9 @@ CODE(patch_opcode, "mov $3, %eax; movb $0x48, po1(%rip)\n po1: nop; inc %eax\n r
 CODE(patch_back, "xor %eax, %eax; mov $3, %ecx\n 1: pb1: add $1, %eax\n incb pb1 + 2(%rip)\n"
                  " dec %ecx; jnz 1b\n ret");
 CODE(patch_jump, "mov $7, %eax; movb $2, pj1 + 1(%rip)\n pj1: jmp 1f\n 1: mov $8, %al\n ret");
-CODE(patch_far_in_block, "xor %eax, %eax; movb $9, pf1 + 1(%rip)\n nop; nop; nop; nop; inc %ecx; dec %ecx\n"
-                         " pf1: mov $1, %al\n ret");
+CODE(patch_far_in_block,
+     "xor %eax, %eax; movb $9, pf1 + 1(%rip)\n nop; nop; nop; nop; inc %ecx; dec %ecx\n"
+     " pf1: mov $1, %al\n ret");
 CODE(patch_self, "ps1: movb $0x90, ps1(%rip); mov $6, %eax; ret"); /* its own first byte */
 CODE(patch_wide, "mov $0x909004b0c3909090, %rdx; mov $0, %eax; movq %rdx, pw1(%rip)\n"
                  " pw1: .byte 0x90, 0x90, 0x90, 0xb0, 1, 0xc3, 0x90, 0x90");

@@ -6,8 +6,8 @@
  */
 #include "sys.h"
 
-#define MARK  0x6e
-#define SEEN  0xa5
+#define MARK 0x6e
+#define SEEN 0xa5
 
 static u8 cmos_get(u8 index)
 {
@@ -40,8 +40,8 @@ static const struct cause {
     u32 error;
     char class; /* b: benign, c: contributory, p: page fault */
 } causes[] = {
-    {do_de, DE, 0, 'c'}, {do_ud, UD, 0, 'b'}, {do_gp, GP, 0x1238, 'c'}, {do_pf, PF, 0, 'p'},
-    {do_int3, BP, 0, 'b'},
+    {do_de, DE, 0, 'c'}, {do_ud, UD, 0, 'b'},   {do_gp, GP, 0x1238, 'c'},
+    {do_pf, PF, 0, 'p'}, {do_int3, BP, 0, 'b'},
 };
 
 static void idt_entry_absent(int vector)
@@ -61,7 +61,8 @@ static void second_np(void)
             EXPECT("benign, then contributory: the second", NP, err);
         } else {
             EXPECT("contributory or page fault, then contributory: #DF", DF, 0);
-            CHECK_TRUE("#DF where it began", trap.ip >= (ulong)c->code && trap.ip < (ulong)c->code + 16);
+            CHECK_TRUE("#DF where it began",
+                       trap.ip >= (ulong)c->code && trap.ip < (ulong)c->code + 16);
         }
         idt_default(c->vector);
     }
@@ -108,7 +109,8 @@ static void order(void)
     idt_default(PF);
     idt_set(UD, KCODE, (void *)(VA + 8), 0x8e, 0);
     pte_set(VA, 0);
-    RUN("handler in an absent page: #PF at its first instruction", do_ud, PF, BITS == 64 ? PFE_I : 0);
+    RUN("handler in an absent page: #PF at its first instruction", do_ud, PF,
+        BITS == 64 ? PFE_I : 0);
     CHECK("its IP", trap.ip, VA + 8);
     idt_default(UD);
     idt_set(0x40, KDATA, 0, 0xee, 0);

@@ -1,10 +1,10 @@
 /* The local APIC, and the other processors of the guests: see sys.h. */
 #include "sys.h"
 
-#define AP_PAGE      0x8000
-#define APIC_BASE    0xfee00000u
-#define MSR_APIC     0x1b
-#define BDA_TICKS_IO 0x80
+#define AP_PAGE    0x8000
+#define APIC_BASE  0xfee00000u
+#define MSR_APIC   0x1b
+#define DELAY_PORT 0x80
 
 volatile unsigned cpus_started = 1;
 static void (*volatile work[MAX_CPUS])(void);
@@ -64,7 +64,7 @@ void ap_main(unsigned n)
 static void wait_us(u64 us)
 {
     for (; us; us--)
-        outb(BDA_TICKS_IO, 0); /* about a microsecond each on hardware; here it is enough turns */
+        outb(DELAY_PORT, 0); /* about a microsecond each on hardware; here it is enough turns */
 }
 
 /* SDM vol. 3, 8.4.4.1; the processors are numbered as they arrive, which is no order. */

@@ -186,16 +186,17 @@ static void shootdown(void)
 
 /* Real-mode code that tells the state it was started with. */
 extern char sipi_code[], sipi_end[];
-__asm__(".pushsection .text\n.code16\n"
-        "sipi_code:\n"
-        " pushf; pop %cx\n mov %ax, %cs:0x80\n mov %ds, %ax; mov %ax, %cs:0x82\n" /* through CS: DS is 0 */
-        " xor %ax, %ax; mov %ax, %ds\n"
-        " mov %cs, %ax; mov %ax, 0x9084\n call 1f\n1: pop %ax; mov %ax, 0x9086\n"
-        " mov %edx, 0x9088\n smsw %ax; mov %ax, 0x908c\n mov %cx, 0x908e\n"
-        " mov %ss, %ax; mov %ax, 0x9090\n mov %cr0, %eax; mov %eax, 0x9094\n"
-        " lock; incl 0x909c\n"
-        "2: hlt; jmp 2b\n"
-        "sipi_end:\n.code64\n.popsection");
+__asm__(
+    ".pushsection .text\n.code16\n"
+    "sipi_code:\n"
+    " pushf; pop %cx\n mov %ax, %cs:0x80\n mov %ds, %ax; mov %ax, %cs:0x82\n" /* through CS: DS is 0 */
+    " xor %ax, %ax; mov %ax, %ds\n"
+    " mov %cs, %ax; mov %ax, 0x9084\n call 1f\n1: pop %ax; mov %ax, 0x9086\n"
+    " mov %edx, 0x9088\n smsw %ax; mov %ax, 0x908c\n mov %cx, 0x908e\n"
+    " mov %ss, %ax; mov %ax, 0x9090\n mov %cr0, %eax; mov %eax, 0x9094\n"
+    " lock; incl 0x909c\n"
+    "2: hlt; jmp 2b\n"
+    "sipi_end:\n.code64\n.popsection");
 
 static void init_sipi(void)
 {
@@ -221,7 +222,7 @@ static void init_sipi(void)
     CHECK("DS", *(volatile u16 *)(base + 0x82), 0);
     CHECK("CS", *(volatile u16 *)(base + 0x84), 0x900);
     CHECK("PE", *(volatile u16 *)(base + 0x8c) & 1, 0);
-    CHECK("flags", *(volatile u16 *)(base + 0x8e) , 2);
+    CHECK("flags", *(volatile u16 *)(base + 0x8e), 2);
     CHECK("SS", *(volatile u16 *)(base + 0x90), 0);
     CHECK("CR0 but CD and NW", *(volatile u32 *)(base + 0x94) & 0x9fffffff, 0x10);
     u32 r[4];

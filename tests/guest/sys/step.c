@@ -68,14 +68,19 @@ static void step_user(int line, const char *what, const char *code, const char *
         RUN(what, code, NONE, 0);                                                                  \
     } while (0)
 
-#define LABELS(a, b, c, d) LABEL(a); LABEL(b); LABEL(c); LABEL(d)
+#define LABELS(a, b, c, d)                                                                         \
+    LABEL(a);                                                                                      \
+    LABEL(b);                                                                                      \
+    LABEL(c);                                                                                      \
+    LABEL(d)
 
 LABELS(p1, p2, p3, p4);
 CODE(plain, "nop\n p1: add $1, %eax\n p2: jmp p4\n p3: nop\n p4:" DONE);
 LABELS(s1, s2, s3, s4);
 CODE(mov_ss, "mov %ss, %eax\n s1: mov %eax, %ss\n s2: nop\n s3: nop\n s4:" DONE);
 LABELS(ss1, ss2, ss3, ss4);
-CODE(mov_ss_twice, "mov %ss, %eax\n ss1: mov %eax, %ss\n ss2: mov %eax, %ss\n nop\n ss3: nop\n ss4:" DONE);
+CODE(mov_ss_twice,
+     "mov %ss, %eax\n ss1: mov %eax, %ss\n ss2: mov %eax, %ss\n nop\n ss3: nop\n ss4:" DONE);
 LABELS(l1, l2, l3, l4);
 CODE(lss, "nop\n l1: lss lss_ptr, %ebx\n l2: nop\n l3:" DONE "l4:");
 u8 lss_ptr[6] = {0x78, 0x56, 0x34, 0x12, UDATA, 0};
@@ -133,11 +138,11 @@ CODE(sti0, "cli\n" TF_ON "sti\n m1: cli\n m2:" TF_OFF "\n m3: m4:");
 LABELS(n1, n2, n3, n4);
 CODE(movdr0, TF_ON "mov %esi, %esi\n n1: mov %cr0, %" /* a serializing one */
 #if BITS == 64
-             "rax\n n2: mov %rax, %cr0"
+                   "rax\n n2: mov %rax, %cr0"
 #else
-             "eax\n n2: mov %eax, %cr0"
+                   "eax\n n2: mov %eax, %cr0"
 #endif
-             "\n n3:" TF_OFF "\n n4:");
+                   "\n n3:" TF_OFF "\n n4:");
 
 static void user_code(void)
 {

@@ -51,29 +51,73 @@ typedef unsigned long ulong;
 #endif
 
 enum {
-    NONE = -1, DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10,
-    NP = 11, SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, MC = 18, XM = 19,
+    NONE = -1,
+    DE = 0,
+    DB = 1,
+    NMI = 2,
+    BP = 3,
+    OF = 4,
+    BR = 5,
+    UD = 6,
+    NM = 7,
+    DF = 8,
+    TS = 10,
+    NP = 11,
+    SS = 12,
+    GP = 13,
+    PF = 14,
+    MF = 16,
+    AC = 17,
+    MC = 18,
+    XM = 19,
 };
 
 /* Flags, control register bits, page table bits, page fault error bits. */
 enum {
-    FL_CF = 1, FL_PF = 4, FL_ZF = 0x40, FL_SF = 0x80, FL_TF = 0x100, FL_IF = 0x200, FL_DF = 0x400,
-    FL_OF = 0x800, FL_IOPL = 0x3000, FL_NT = 0x4000, FL_RF = 0x10000, FL_VM = 0x20000,
-    FL_AC = 0x40000, FL_VIF = 0x80000, FL_VIP = 0x100000, FL_ID = 0x200000,
+    FL_CF = 1,
+    FL_PF = 4,
+    FL_ZF = 0x40,
+    FL_SF = 0x80,
+    FL_TF = 0x100,
+    FL_IF = 0x200,
+    FL_DF = 0x400,
+    FL_OF = 0x800,
+    FL_IOPL = 0x3000,
+    FL_NT = 0x4000,
+    FL_RF = 0x10000,
+    FL_VM = 0x20000,
+    FL_AC = 0x40000,
+    FL_VIF = 0x80000,
+    FL_VIP = 0x100000,
+    FL_ID = 0x200000,
 };
-#define CR0_PE   1u
-#define CR0_MP   2u
-#define CR0_EM   4u
-#define CR0_TS   8u
-#define CR0_NE   0x20u
-#define CR0_WP   0x10000u
-#define CR0_AM   0x40000u
-#define CR0_PG   0x80000000u
+#define CR0_PE 1u
+#define CR0_MP 2u
+#define CR0_EM 4u
+#define CR0_TS 8u
+#define CR0_NE 0x20u
+#define CR0_WP 0x10000u
+#define CR0_AM 0x40000u
+#define CR0_PG 0x80000000u
 enum {
-    CR4_VME = 1, CR4_PVI = 2, CR4_TSD = 4, CR4_DE = 8, CR4_PSE = 0x10, CR4_PAE = 0x20,
-    CR4_PGE = 0x80, CR4_PCE = 0x100, CR4_OSFXSR = 0x200, CR4_OSXMM = 0x400, CR4_UMIP = 0x800,
-    CR4_LA57 = 0x1000, CR4_FSGSBASE = 0x10000, CR4_PCIDE = 0x20000, CR4_OSXSAVE = 0x40000,
-    CR4_SMEP = 0x100000, CR4_SMAP = 0x200000, CR4_PKE = 0x400000,
+    CR4_VME = 1,
+    CR4_PVI = 2,
+    CR4_TSD = 4,
+    CR4_DE = 8,
+    CR4_PSE = 0x10,
+    CR4_PAE = 0x20,
+    CR4_PGE = 0x80,
+    CR4_PCE = 0x100,
+    CR4_OSFXSR = 0x200,
+    CR4_OSXMM = 0x400,
+    CR4_UMIP = 0x800,
+    CR4_LA57 = 0x1000,
+    CR4_FSGSBASE = 0x10000,
+    CR4_PCIDE = 0x20000,
+    CR4_OSXSAVE = 0x40000,
+    CR4_SMEP = 0x100000,
+    CR4_SMAP = 0x200000,
+    CR4_PKE = 0x400000,
 };
 enum { P = 1, W = 2, U = 4, PWT = 8, PCD = 16, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
 #define XD (1ull << 63)
@@ -105,8 +149,8 @@ struct frame {
 struct trap {
     int vector;
     ulong error, ip, cs, flags, sp, ss, cr2, dr6;
-    ulong frame_at;          /* address of the pushed IP, or of the error code below it */
-    ulong ds, es, fs, gs;    /* 32-bit: before the handler; as pushed, when out of V86 mode */
+    ulong frame_at;       /* address of the pushed IP, or of the error code below it */
+    ulong ds, es, fs, gs; /* 32-bit: before the handler; as pushed, when out of V86 mode */
     struct regs r;
 };
 
@@ -116,16 +160,16 @@ struct user {
 
 #define MAX_CPUS 8
 
-extern struct trap trap;  /* of processor 0; the others share what serves them */
-extern struct regs in;    /* what run() loads */
-extern struct user user;  /* what run_user() enters with */
+extern struct trap trap; /* of processor 0; the others share what serves them */
+extern struct regs in;   /* what run() loads */
+extern struct user user; /* what run_user() enters with */
 extern bool (*trap_hook)(struct frame *f);
 extern u64 gdt[GDT_SIZE / 8];
-extern u8 tss[];          /* of processor 0: 104 bytes and an I/O map that allows nothing */
-extern u8 user_stack[];   /* its end: user_stack_top */
+extern u8 tss[];        /* of processor 0: 104 bytes and an I/O map that allows nothing */
+extern u8 user_stack[]; /* its end: user_stack_top */
 extern u8 user_stack_top[];
 extern u8 run_stack_top[]; /* of what run() runs, and of level 0 in run_user(): kept afterwards */
-extern u8 stub_table[];   /* 16 bytes a vector */
+extern u8 stub_table[];    /* 16 bytes a vector */
 
 /* A piece of assembly: name is where it starts. In it %q0..: none; it is plain text. */
 #define CODE(name, text)                                                                           \
@@ -149,13 +193,13 @@ void expect_at_line(int line, const char *what, int vector, ulong error);
 #define CHECK(what, got, want) check_at(__LINE__, what, got, want)
 #define CHECK_TRUE(what, ok)   check_true_at(__LINE__, what, ok)
 /* The last run ended with this vector, and error code if it has one. */
-#define EXPECT(what, vector, error) expect_at_line(__LINE__, what, vector, error)
+#define EXPECT(what, vector, error)     expect_at_line(__LINE__, what, vector, error)
 #define RUN(what, code, vector, error)  (run(code), EXPECT(what, vector, error))
 #define USER(what, code, vector, error) (run_user(code), EXPECT(what, vector, error))
 bool checks_failed(void);
 void say(const char *fmt, ...); /* %d %x %s, and %lx for 64 bits */
 void finish(void) __attribute__((noreturn));
-void skip(const char *why);     /* a topic the processor does not have: said, and passed */
+void skip(const char *why); /* a topic the processor does not have: said, and passed */
 
 /* Tables. */
 void idt_set(unsigned vector, u16 sel, const void *to, unsigned type_dpl_p, unsigned ist);
@@ -173,12 +217,12 @@ u64 gate_desc(u16 sel, ulong to, unsigned access, unsigned params);
 /* Memory. */
 void *page_alloc(void);
 void *pages_alloc(unsigned n);
-void paging_on(int levels);  /* 32-bit: 2, or 3 for PAE; identity for 4 GiB with user large pages */
+void paging_on(int levels); /* 32-bit: 2, or 3 for PAE; identity for 4 GiB with user large pages */
 void paging_off(void);
-void *pte(ulong va);         /* of the 4 KiB page; larger ones are split */
+void *pte(ulong va); /* of the 4 KiB page; larger ones are split */
 u64 pte_get(ulong va);
 void pte_set(ulong va, u64 value); /* and INVLPG */
-u64 *pde(ulong va);          /* 64-bit entries: that of 2 MiB */
+u64 *pde(ulong va);                /* 64-bit entries: that of 2 MiB */
 extern int paging_levels;
 extern ulong page_root;
 
@@ -191,7 +235,7 @@ void apic_on(void);
 u32 apic_read(u32 reg);
 void apic_write(u32 reg, u32 v);
 unsigned cpu_index(void);
-unsigned cpus_start(void);              /* how many there are, this one included */
+unsigned cpus_start(void);                   /* how many there are, this one included */
 void cpu_do(unsigned cpu, void (*fn)(void)); /* starts fn there */
 void cpu_wait(unsigned cpu);
 extern volatile unsigned cpus_started;
@@ -277,15 +321,15 @@ static inline bool on_qemu(void)
     cpuid(0x40000000, 0, r);
     return r[1] == 0x54474354; /* TCGT */
 }
-#define HAS_PCID     has(1, 2, 17)
-#define HAS_XSAVE    has(1, 2, 26)
-#define HAS_SMEP     has(7, 1, 7)
-#define HAS_INVPCID  has(7, 1, 10)
-#define HAS_SMAP     has(7, 1, 20)
-#define HAS_UMIP     has(7, 2, 2)
-#define HAS_PKU      has(7, 2, 3)
-#define HAS_TSCDL    has(1, 2, 24)
-#define HAS_1G       has(0x80000001, 3, 26)
+#define HAS_PCID    has(1, 2, 17)
+#define HAS_XSAVE   has(1, 2, 26)
+#define HAS_SMEP    has(7, 1, 7)
+#define HAS_INVPCID has(7, 1, 10)
+#define HAS_SMAP    has(7, 1, 20)
+#define HAS_UMIP    has(7, 2, 2)
+#define HAS_PKU     has(7, 2, 3)
+#define HAS_TSCDL   has(1, 2, 24)
+#define HAS_1G      has(0x80000001, 3, 26)
 static inline u64 rdmsr(u32 msr)
 {
     u32 lo, hi;

@@ -8,13 +8,41 @@
  */
 #include "sys.h"
 
-enum { TASK = 0x60, TASK16 = 0x68, GATE = 0x70, SCRATCH = 0x78, LDT = 0x80, CODE1 = 0x88, DATA1 = 0x90,
-       TASK_B = 0x98, SPARE = 0xa0, VEC = 0x40 };
+enum {
+    TASK = 0x60,
+    TASK16 = 0x68,
+    GATE = 0x70,
+    SCRATCH = 0x78,
+    LDT = 0x80,
+    CODE1 = 0x88,
+    DATA1 = 0x90,
+    TASK_B = 0x98,
+    SPARE = 0xa0,
+    VEC = 0x40
+};
 #define SETGDT(sel, v) (gdt[(sel) / 8] = (v))
 #define BUSY           (2ull << 40)
-enum { T_CR3 = 0x1c, T_EIP = 0x20, T_FLAGS = 0x24, T_EAX = 0x28, T_ECX = 0x2c, T_EDX = 0x30,
-       T_EBX = 0x34, T_ESP = 0x38, T_EBP = 0x3c, T_ESI = 0x40, T_EDI = 0x44, T_ES = 0x48, T_CS = 0x4c,
-       T_SS = 0x50, T_DS = 0x54, T_FS = 0x58, T_GS = 0x5c, T_LDT = 0x60, T_TRAP = 0x64 };
+enum {
+    T_CR3 = 0x1c,
+    T_EIP = 0x20,
+    T_FLAGS = 0x24,
+    T_EAX = 0x28,
+    T_ECX = 0x2c,
+    T_EDX = 0x30,
+    T_EBX = 0x34,
+    T_ESP = 0x38,
+    T_EBP = 0x3c,
+    T_ESI = 0x40,
+    T_EDI = 0x44,
+    T_ES = 0x48,
+    T_CS = 0x4c,
+    T_SS = 0x50,
+    T_DS = 0x54,
+    T_FS = 0x58,
+    T_GS = 0x5c,
+    T_LDT = 0x60,
+    T_TRAP = 0x64
+};
 
 static u8 *ta, *tb, *t16, *stack_a; /* two 32-bit TSSs, one of 16 bits */
 
@@ -213,7 +241,8 @@ static void sixteen(void)
 
 /* ---- refused before the switch ----------------------------------------------------------------- */
 
-static void refused(const char *what, const void *code, bool as_user, u64 desc, int vector, u32 error)
+static void refused(const char *what, const void *code, bool as_user, u64 desc, int vector,
+                    u32 error)
 {
     home();
     task_set(ta, task_body);
@@ -238,14 +267,16 @@ static void before_the_switch(void)
     refused("TSS too small", jmp_scratch, false, seg_desc(a, 102, 0x89, 0), TS, SCRATCH);
     refused("16-bit TSS too small", jmp_scratch, false, seg_desc(a, 42, 0x81, 0), TS, SCRATCH);
     refused("task gate to nothing", jmp_scratch, false, gate_desc(0, 0, 0x85, 0), GP, 0);
-    refused("task gate into the LDT", jmp_scratch, false, gate_desc(TASK | 4, 0, 0x85, 0), GP, TASK | 4);
+    refused("task gate into the LDT", jmp_scratch, false, gate_desc(TASK | 4, 0, 0x85, 0), GP,
+            TASK | 4);
     refused("task gate to code", jmp_scratch, false, gate_desc(KCODE, 0, 0x85, 0), GP, KCODE);
     refused("task gate to the busy TSS", jmp_scratch, false, gate_desc(TSS_SEL, 0, 0x85, 0), GP,
             TSS_SEL);
     refused("absent task gate", jmp_scratch, false, gate_desc(TASK, 0, 0x05, 0), NP, SCRATCH);
     refused("task gate of DPL 0 at level 3", jmp_scratch, true, gate_desc(TASK, 0, 0x85, 0), GP,
             SCRATCH);
-    refused("task gate beyond the GDT", jmp_scratch, false, gate_desc(0x1000, 0, 0x85, 0), GP, 0x1000);
+    refused("task gate beyond the GDT", jmp_scratch, false, gate_desc(0x1000, 0, 0x85, 0), GP,
+            0x1000);
     idt_set(VEC, TSS_SEL, 0, 0xe5, 0);
     refused("INT, task gate to a busy TSS", int_task, false, 0, GP, TSS_SEL);
     idt_set(VEC, TASK, 0, 0x85, 0);
@@ -255,8 +286,10 @@ static void before_the_switch(void)
     idt_set(VEC, 0, 0, 0xe5, 0);
     refused("INT, task gate to nothing", int_task, true, 0, GP, 0);
     idt_set(UD, SCRATCH, 0, 0x85, 0);
-    refused("#UD, task gate to an absent TSS", just_ud, true, seg_desc(a, 103, 0x09, 0), NP, SCRATCH | 1);
-    refused("#UD, task gate to a small TSS", just_ud, true, seg_desc(a, 50, 0x89, 0), TS, SCRATCH | 1);
+    refused("#UD, task gate to an absent TSS", just_ud, true, seg_desc(a, 103, 0x09, 0), NP,
+            SCRATCH | 1);
+    refused("#UD, task gate to a small TSS", just_ud, true, seg_desc(a, 50, 0x89, 0), TS,
+            SCRATCH | 1);
     idt_default(UD);
 
     /* IRET with NT: the link must name a busy TSS */

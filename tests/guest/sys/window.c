@@ -61,7 +61,10 @@ static void self_ipi(unsigned vector)
     apic_write(0x300, 0x40000 | vector);
 }
 
-#define LABELS(a, b, c) LABEL(a); LABEL(b); LABEL(c)
+#define LABELS(a, b, c)                                                                            \
+    LABEL(a);                                                                                      \
+    LABEL(b);                                                                                      \
+    LABEL(c)
 LABELS(s1, s2, s3);
 CODE(sti_nop, "sti\n s1: nop\n s2: nop\n s3: cli; ret");
 LABELS(c1, c2, c3);

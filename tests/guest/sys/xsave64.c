@@ -29,8 +29,10 @@ LABEL(xl);
 u64 operand = 0x4000000000000000;
 u32 mx = 0x1f80;
 CODE(x87_clean, "fninit; ret");
-CODE(sse_load, "mov $0x1122334455667788, %rax; movq %rax, %xmm0; movq %rax, %xmm15; punpcklqdq %xmm15, %xmm15;"
-               "ldmxcsr mx; ret");
+CODE(
+    sse_load,
+    "mov $0x1122334455667788, %rax; movq %rax, %xmm0; movq %rax, %xmm15; punpcklqdq %xmm15, %xmm15;"
+    "ldmxcsr mx; ret");
 CODE(sse_zero, "pxor %xmm0, %xmm0; pxor %xmm15, %xmm15; ret");
 CODE(sse_get, "movq %xmm0, %rax; movhlps %xmm15, %xmm1; movq %xmm1, %rdx; ret");
 CODE(avx_load, "vmovups area_ymm, %ymm3; ret");
@@ -126,7 +128,8 @@ static void control(u64 all)
     RUN("XSETBV with ECX 1", do_xsetbv, GP, 0);
     in.cx = 0;
     USER("XSETBV at level 3", user_xsetbv, GP, 0);
-    static const u64 bad[] = {0, 2, 4, 5, 6, 9 | 8 /* half of MPX */, 1ull << 63 | 3, 1 | 1ull << 62};
+    static const u64 bad[] = {
+        0, 2, 4, 5, 6, 9 | 8 /* half of MPX */, 1ull << 63 | 3, 1 | 1ull << 62};
     for (unsigned k = 0; k < sizeof(bad) / 8; k++) {
         in.ax = (u32)bad[k];
         in.dx = bad[k] >> 32;
