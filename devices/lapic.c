@@ -311,9 +311,10 @@ static void send_ipi(struct lapic *l)
         apic_bus_deliver(bus, &m);
         return;
     }
-    /* Self and the broadcasts; only fixed may go to oneself by shorthand (table 11-3). */
+    /* To oneself, table 11-3 has nothing but fixed interrupts; hypervisors also send NMI and INIT, and
+     * guests came to rely on it. */
     if (shorthand == 1) {
-        if (m.delivery == APIC_FIXED)
+        if (m.delivery == APIC_FIXED || m.delivery == APIC_NMI || m.delivery == APIC_INIT)
             lapic_deliver(l, &m);
         return;
     }
