@@ -98,7 +98,8 @@ static void restore_snapshot(struct window *w)
     memcpy(path, w->restore_path, sizeof(path));
     SDL_UnlockMutex(w->lock);
     tnm_snapshot *s = tnm_snapshot_open(path, &err);
-    bool ok = s && tnm_snapshot_restore(w->session.machine, s, NULL, &err);
+    bool ok = s && tnm_snapshot_restore(w->session.machine, s,
+                                        &(tnm_restore_options){.verify = true}, &err);
     if (s)
         tnm_snapshot_close(s);
     if (ok)

@@ -133,7 +133,10 @@ static bool add_part(struct lazy *l, const char *name, uint64_t ra, uint64_t siz
     *p = (struct part){.stream = snap_file_stream(l->file, name), .ra = ra, .size = size};
     if (!p->stream || p->stream->size != size || p->stream->missing != SNAP_ZERO ||
         size % SNAP_UNIT)
-        return error_set(err, ERR_FORMAT, "the snapshot's %s has another size", name);
+        return error_set(err, ERR_FORMAT,
+                         "the snapshot's %s has another size than the machine's: use the version "
+                         "that saved it",
+                         name);
     p->units = p->stream->units;
     p->present = hostmem_alloc((size_t)p->units);
     if (!p->present)
