@@ -110,11 +110,14 @@ bool op_vcvtph2ps(struct cpu *cpu, const struct insn *i)
 {
     struct fp_env e = sse_env(cpu);
     uint8_t buf[16];
-    const uint8_t *src = i->size == 32 ? vec_src(cpu, i, buf, 16) : vec_src(cpu, i, buf, 8);
+    const uint8_t *src = cpu->xmm[i->rm].b;
     union vec r;
 
-    if (!src)
-        return false;
+    if (insn_is_mem(i)) { /* as bytes: alignment is never checked */
+        if (!mem_read_bytes(cpu, i->seg, insn_ea(cpu, i), buf, i->size / 2))
+            return false;
+        src = buf;
+    }
     for (unsigned k = 0; k < i->size / 4; k++)
         st32(r.b + 4 * k, f16_to_f32(&e, ld16(src + 2 * k)));
     if (!sse_commit(cpu, &e))
@@ -123,7 +126,7 @@ bool op_vcvtph2ps(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-/* MXCSR keeps its flags if the store faults. */
+/* As processors do it, MXCSR has the flags, or #XM is raised, before the store can fault. */
 bool op_vcvtps2ph(struct cpu *cpu, const struct insn *i)
 {
     struct fp_env e = sse_env(cpu);
@@ -135,12 +138,10 @@ bool op_vcvtps2ph(struct cpu *cpu, const struct insn *i)
         e.rounding = i->imm & 3;
     for (unsigned k = 0; k < i->size / 4; k++)
         st16(r + 2 * k, f32_to_f16(&e, ld32(src + 4 * k)));
-    if (insn_is_mem(i) && !mem_probe_write(cpu, i->seg, insn_ea(cpu, i), bytes))
-        return false;
     if (!sse_commit(cpu, &e))
         return false;
     if (insn_is_mem(i))
-        return vec_store(cpu, i, r, bytes);
+        return mem_write_bytes(cpu, i->seg, insn_ea(cpu, i), r, bytes);
     avx_put(cpu, i->rm, r, bytes);
     return true;
 }

@@ -2,7 +2,7 @@
  *
  * Each element that has been loaded clears its mask element, so that an instruction that faults in
  * the middle goes on where it stopped. Elements whose mask sign is clear keep what the destination
- * had. The counts of indices and elements are the smaller of what the two vectors hold; the mask is
+ * had; the others' signs are spread over them at first, as can be seen after a fault. The counts of indices and elements are the smaller of what the two vectors hold; the mask is
  * as wide as the destination.
  */
 #include "cpu/avx.h"
@@ -17,14 +17,18 @@ static inline bool gather(struct cpu *cpu, const struct insn *i, unsigned index_
 
     if (i->reg == i->index || i->reg == i->vvvv || i->index == i->vvvv)
         return cpu_ud(cpu);
+    for (k = 0; k < i->size; k += element) /* before anything can fault */
+        memset(mask + k, mask[k + element - 1] >> 7 ? 0xff : 0, element);
+    avx_clear_above(cpu, i->vvvv, i->size);
     for (k = 0; k < n; k++) {
         uint64_t by = index_size == 8 ? ld64(index + 8 * k)
                                       : (uint64_t)(int64_t)(int32_t)ld32(index + 4 * k);
         uint64_t ea = (base + (by << i->scale)) << i->ea_shift >> i->ea_shift;
         if (mask[element * k + element - 1] >> 7) {
-            if (!fast_load(cpu, i->seg, ea, element, &v))
+            if (!fast_load_any(cpu, i->seg, ea, element, &v))
                 return false;
             st_sized(dst + element * k, v, element);
+            avx_clear_above(cpu, i->reg, i->size);
         }
         memset(mask + element * k, 0, element);
     }

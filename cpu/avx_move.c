@@ -209,7 +209,7 @@ static inline bool mask_load(struct cpu *cpu, const struct insn *i, unsigned ele
     for (unsigned at = 0; at < i->size; at += element) {
         if (!(mask[at + element - 1] >> 7))
             continue;
-        if (!fast_load(cpu, i->seg, (ea + at) << i->ea_shift >> i->ea_shift, element, &v))
+        if (!fast_load_any(cpu, i->seg, (ea + at) << i->ea_shift >> i->ea_shift, element, &v))
             return false;
         st_sized(r.b + at, v, element);
     }
@@ -228,8 +228,10 @@ static inline bool mask_store(struct cpu *cpu, const struct insn *i, unsigned el
             uint64_t to = (ea + at) << i->ea_shift >> i->ea_shift;
             if (!(mask[at + element - 1] >> 7))
                 continue;
-            if (pass == 0 ? !mem_probe_write(cpu, i->seg, to, element)
-                          : !fast_store(cpu, i->seg, to, element, ld_sized(src + at, element)))
+            /* bytes: alignment is not checked */
+            if (pass == 0 ? !mem_probe_write(cpu, i->seg, to, 1) ||
+                                !mem_probe_write(cpu, i->seg, to + element - 1, 1)
+                          : !mem_write_bytes(cpu, i->seg, to, src + at, element))
                 return false;
         }
     }

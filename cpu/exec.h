@@ -83,6 +83,8 @@ bool mem_write(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, uint64
 /* Checks that a write of size (up to 4096) at seg:ea would succeed; before read-modify-write. */
 bool mem_probe_write(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size);
 bool mem_probe_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size);
+/* Segment and alignment checks of an 80-bit operand, which is aligned like 8 bytes. */
+bool mem_check_m80(struct cpu *cpu, unsigned seg, uint64_t ea, bool write);
 /* Any length up to 4096; reads and writes all of it or faults before any of it is written. */
 bool mem_read_bytes(struct cpu *cpu, unsigned seg, uint64_t ea, void *buf, unsigned len);
 bool mem_write_bytes(struct cpu *cpu, unsigned seg, uint64_t ea, const void *buf, unsigned len);

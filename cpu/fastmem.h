@@ -91,10 +91,31 @@ FASTMEM_SIZED(32)
 FASTMEM_SIZED(64)
 #undef FASTMEM_SIZED
 
-/* The memory operand of an instruction as n bytes in guest order (1 to 64). */
+/* As fast_load, but alignment is never checked: VMASKMOV and gathers (SDM vol. 2, 2.4, types 6 and
+ * 12). */
+FASTMEM_INLINE bool fast_load_any(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size,
+                                  uint64_t *v)
+{
+    uint8_t buf[8];
+    uint64_t lin;
+    uint8_t *host;
+
+    if (LIKELY(fast_linear(cpu, seg, ea, false, &lin) &&
+               fast_host(cpu, lin, size, false, &host))) {
+        *v = ld_sized(host, size);
+        return true;
+    }
+    if (!mem_read_bytes(cpu, seg, ea, buf, size))
+        return false;
+    *v = ld_sized(buf, size);
+    return true;
+}
+
+/* The memory operand of an instruction as n bytes in guest order (2 to 64). Those of general size are
+ * subject to alignment checks. */
 FASTMEM_INLINE bool vec_load(struct cpu *cpu, const struct insn *i, void *dst, unsigned n)
 {
-    uint64_t ea = insn_ea(cpu, i), lin;
+    uint64_t ea = insn_ea(cpu, i), lin, v;
     uint8_t *host;
 
     if (LIKELY(fast_linear(cpu, i->seg, ea, false, &lin) &&
@@ -102,7 +123,14 @@ FASTMEM_INLINE bool vec_load(struct cpu *cpu, const struct insn *i, void *dst, u
         memcpy(dst, host, n);
         return true;
     }
-    return mem_read_bytes(cpu, i->seg, ea, dst, n);
+    if (n == 10 && !mem_check_m80(cpu, i->seg, ea, false))
+        return false;
+    if (n > 8)
+        return mem_read_bytes(cpu, i->seg, ea, dst, n);
+    if (!mem_read(cpu, i->seg, ea, n, &v))
+        return false;
+    st_sized(dst, v, n);
+    return true;
 }
 
 FASTMEM_INLINE bool vec_store(struct cpu *cpu, const struct insn *i, const void *src, unsigned n)
@@ -115,7 +143,10 @@ FASTMEM_INLINE bool vec_store(struct cpu *cpu, const struct insn *i, const void 
         memcpy(host, src, n);
         return true;
     }
-    return mem_write_bytes(cpu, i->seg, ea, src, n);
+    if (n == 10 && !mem_check_m80(cpu, i->seg, ea, true))
+        return false;
+    return n <= 8 ? mem_write(cpu, i->seg, ea, n, ld_sized(src, n))
+                  : mem_write_bytes(cpu, i->seg, ea, src, n);
 }
 
 #endif

@@ -87,13 +87,15 @@ bool op_bound(struct cpu *cpu, const struct insn *i)
 {
     uint64_t ea = insn_ea(cpu, i), lo, hi;
     unsigned drop = 64 - 8u * i->size;
-    if (!mem_read(cpu, i->seg, ea, i->size, &lo) ||
-        !mem_read(cpu, i->seg, (ea + i->size) << i->ea_shift >> i->ea_shift, i->size, &hi))
-        return false;
     int64_t v = (int64_t)(cpu->r[i->reg] << drop);
-    if (v < (int64_t)(lo << drop) || v > (int64_t)(hi << drop))
+
+    if (!mem_read(cpu, i->seg, ea, i->size, &lo))
+        return false;
+    if (v < (int64_t)(lo << drop)) /* the other bound is not looked at */
         return cpu_raise(cpu, EXC_BR);
-    return true;
+    if (!mem_read(cpu, i->seg, (ea + i->size) << i->ea_shift >> i->ea_shift, i->size, &hi))
+        return false;
+    return v > (int64_t)(hi << drop) ? cpu_raise(cpu, EXC_BR) : true;
 }
 
 bool op_xlat(struct cpu *cpu, const struct insn *i)

@@ -170,8 +170,11 @@ bool op_movs(struct cpu *cpu, const struct insn *i)
     uint64_t si, di, n, done = 0;
     bool ok = true;
 
-    if (!begin(cpu, i, &op))
+    if (!begin(cpu, i, &op)) {
+        addr_reg_add(cpu, i, REG_SI, 0); /* cut to the address size all the same */
+        addr_reg_add(cpu, i, REG_DI, 0);
         return true;
+    }
     si = addr_reg(cpu, i, REG_SI);
     di = addr_reg(cpu, i, REG_DI);
     n = in_page(cpu, &op, op.seg, si, op.count);
@@ -190,7 +193,7 @@ bool op_movs(struct cpu *cpu, const struct insn *i)
             done++;
         }
     }
-    if (done) {
+    if (done || repeated(i)) { /* a fault at once cuts them to the address size */
         addr_reg_add(cpu, i, REG_SI, done * (uint64_t)op.step);
         addr_reg_add(cpu, i, REG_DI, done * (uint64_t)op.step);
     }
@@ -216,8 +219,10 @@ bool op_stos(struct cpu *cpu, const struct insn *i)
     uint64_t di, n, done = 0;
     bool ok = true;
 
-    if (!begin(cpu, i, &op))
+    if (!begin(cpu, i, &op)) {
+        addr_reg_add(cpu, i, REG_DI, 0);
         return true;
+    }
     di = addr_reg(cpu, i, REG_DI);
     n = clear_of_code(cpu, i, &op, di, in_page(cpu, &op, SEG_ES, di, op.count));
     while (ok && go_on(cpu, done, n)) {
@@ -231,7 +236,7 @@ bool op_stos(struct cpu *cpu, const struct insn *i)
             done++;
         }
     }
-    if (done)
+    if (done || repeated(i))
         addr_reg_add(cpu, i, REG_DI, done * (uint64_t)op.step);
     if (!ok)
         return fault_after(cpu, i, done);
@@ -274,8 +279,24 @@ static bool compare_stops(const struct cpu *cpu, const struct insn *i)
 /* Iterations of a compare in one go; the loop ends at a fault with what was done before it kept. */
 #define COMPARE_GO 64
 
+/* Flags come back when a repeated compare faults (SDM vol. 2, REP). */
+struct old_flags {
+    uint64_t res, a;
+    uint32_t op;
+};
+
+static bool compare_fault(struct cpu *cpu, const struct insn *i, uint64_t n,
+                          const struct old_flags *before)
+{
+    cpu->cc_res = before->res;
+    cpu->cc_a = before->a;
+    cpu->cc_op = before->op;
+    return fault_after(cpu, i, n);
+}
+
 bool op_cmps(struct cpu *cpu, const struct insn *i)
 {
+    const struct old_flags before = {cpu->cc_res, cpu->cc_a, cpu->cc_op};
     struct string_op op;
     uint64_t a, b, n;
     bool stop = false;
@@ -284,9 +305,9 @@ bool op_cmps(struct cpu *cpu, const struct insn *i)
         return true;
     op.count = MIN(op.count, COMPARE_GO);
     for (n = 0; n < op.count && !stop; n++) {
-        if (!fast_load(cpu, op.seg, addr_reg(cpu, i, REG_SI), op.size, &a) ||
-            !fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b))
-            return fault_after(cpu, i, n);
+        if (!fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b) || /* first */
+            !fast_load(cpu, op.seg, addr_reg(cpu, i, REG_SI), op.size, &a))
+            return compare_fault(cpu, i, n, &before);
         compare(cpu, a, b, op.size);
         addr_reg_add(cpu, i, REG_SI, (uint64_t)op.step);
         addr_reg_add(cpu, i, REG_DI, (uint64_t)op.step);
@@ -298,6 +319,7 @@ bool op_cmps(struct cpu *cpu, const struct insn *i)
 
 bool op_scas(struct cpu *cpu, const struct insn *i)
 {
+    const struct old_flags before = {cpu->cc_res, cpu->cc_a, cpu->cc_op};
     struct string_op op;
     uint64_t b, n, a = 0;
     bool stop = false;
@@ -308,7 +330,7 @@ bool op_scas(struct cpu *cpu, const struct insn *i)
     a = op.size == 8 ? cpu->r[REG_AX] : cpu->r[REG_AX] & ((1ull << 8 * op.size) - 1);
     for (n = 0; n < op.count && !stop; n++) {
         if (!fast_load(cpu, SEG_ES, addr_reg(cpu, i, REG_DI), op.size, &b))
-            return fault_after(cpu, i, n);
+            return compare_fault(cpu, i, n, &before);
         compare(cpu, a, b, op.size);
         addr_reg_add(cpu, i, REG_DI, (uint64_t)op.step);
         stop = compare_stops(cpu, i);

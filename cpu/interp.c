@@ -312,7 +312,7 @@ static insn_fn bind_simd(const struct cpu *cpu, const struct insn *i, uint32_t a
     if (attr & AT_AVX)
         return cpu->mode & MODE_AVX ? call_op : call_simd;
     if (attr & AT_SSE)
-        return cpu->mode & MODE_SSE ? call_op : call_simd;
+        return !(cpu->mode & MODE_SSE) ? call_simd : attr & AT_MMX ? call_x87 : call_op;
     if (!(cpu->mode & MODE_FPU))
         return call_simd;
     return attr & (AT_MMX | AT_X87WAIT) ? call_x87 : call_op;

@@ -121,10 +121,10 @@ static bool string_io(struct cpu *cpu, const struct insn *i,
 
     if (!(i->prefix & (PFX_REPZ | PFX_REPNZ)))
         return port_allowed(cpu, port, size) && once(cpu, i, port, size);
+    if (!port_allowed(cpu, port, size)) /* even for no iterations */
+        return false;
     if (!reg_get(cpu, REG_CX, addr))
         return true;
-    if (!port_allowed(cpu, port, size))
-        return false;
     for (n = step ? 1 : REP_BATCH; n > 0; n--) {
         if (!once(cpu, i, port, size))
             return false;

@@ -115,15 +115,16 @@ bool sys_write(struct cpu *cpu, uint64_t lin, unsigned size, uint64_t v)
     return linear_write(cpu, SEG_NONE, lin, size, cpu_index_implicit(cpu), v);
 }
 
-/* SDM vol. 3, 5.3: an expand-down segment holds what is above its limit. A 4 GiB segment has no
- * end to run past: accesses wrap, as they do on processors since the P6. */
-static inline bool within_limit(uint32_t limit, uint32_t ar, uint64_t ea, unsigned size)
+/* SDM vol. 3, 5.3: an expand-down segment holds what is above its limit. A flat 4 GiB segment has no
+ * end to run past: accesses wrap, as they do on processors since the P6; one with a base has. */
+static inline bool within_limit(uint64_t base, uint32_t limit, uint32_t ar, uint64_t ea,
+                                unsigned size)
 {
     if ((ar & (AR_S | AR_CODE | AR_DOWN)) == (AR_S | AR_DOWN)) {
         uint64_t top = ar & AR_DB ? 0xffffffffull : 0xffffull;
         return ea > limit && ea + size - 1 <= top;
     }
-    return ea + size - 1 <= limit || limit == 0xffffffff;
+    return ea + size - 1 <= limit || (limit == 0xffffffff && base == 0);
 }
 
 bool mem_linear(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, bool write,
@@ -150,7 +151,7 @@ bool mem_linear(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, bool 
         else /* execute-only code */
             bad |= (s->ar & (AR_CODE | AR_READ)) == AR_CODE;
     }
-    if (LIKELY(!bad && within_limit(s->limit, s->ar, ea, size)))
+    if (LIKELY(!bad && within_limit(s->base, s->limit, s->ar, ea, size)))
         return true;
     return cpu_raise_code(cpu, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
 }
@@ -160,6 +161,13 @@ static inline bool alignment_ok(struct cpu *cpu, uint64_t lin, unsigned size)
     if (LIKELY(!(cpu->mode & MODE_AC) || size > 8 || !(lin & (size - 1))))
         return true;
     return cpu_raise_code(cpu, EXC_AC, 0);
+}
+
+bool mem_check_m80(struct cpu *cpu, unsigned seg, uint64_t ea, bool write)
+{
+    uint64_t lin;
+
+    return mem_linear(cpu, seg, ea, 10, write, &lin) && alignment_ok(cpu, lin, 8);
 }
 
 bool mem_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, uint64_t *v)
@@ -336,7 +344,7 @@ static bool stack_in_segment(struct cpu *cpu, const struct stack *s, uint64_t sp
     if (s->flat64) {
         if (LIKELY(lin_canonical(sp) && lin_canonical(sp + size - 1)))
             return true;
-    } else if (within_limit(s->limit, s->ar, sp, size) &&
+    } else if (within_limit(s->base, s->limit, s->ar, sp, size) &&
                (!(cpu->mode & MODE_PE) ||
                 (!(s->ar & AR_UNUSABLE) && (!write || ar_is_writable(s->ar))))) {
         return true;
@@ -374,7 +382,7 @@ bool stack_push_n(struct cpu *cpu, struct stack *s, unsigned size, const uint64_
 
         if (!stack_in_segment(cpu, s, sp, bytes, true))
             return false;
-        if (LIKELY(((lin + bytes - 1) & PAGE_MASK) == e->write)) {
+        if (LIKELY(((lin + bytes - 1) & PAGE_MASK) == e->write && !(cpu->mode & MODE_AC))) {
             uint8_t *host = (uint8_t *)(uintptr_t)(lin + e->addend);
 
             for (k = 0; k < n; k++)
@@ -382,7 +390,8 @@ bool stack_push_n(struct cpu *cpu, struct stack *s, unsigned size, const uint64_
             s->sp = sp;
             return true;
         }
-        if (!probe(cpu, SEG_SS, lin, bytes, s->index, true, s->flat64))
+        if (!alignment_ok(cpu, lin, size) ||
+            !probe(cpu, SEG_SS, lin, bytes, s->index, true, s->flat64))
             return false;
     }
     for (k = 0; k < n; k++) {
@@ -411,7 +420,7 @@ bool stack_pop_n(struct cpu *cpu, struct stack *s, unsigned size, uint64_t *vals
 
         if (!stack_in_segment(cpu, s, sp, bytes, false))
             return false;
-        if (LIKELY(((lin + bytes - 1) & PAGE_MASK) == e->read)) {
+        if (LIKELY(((lin + bytes - 1) & PAGE_MASK) == e->read && !(cpu->mode & MODE_AC))) {
             const uint8_t *host = (const uint8_t *)(uintptr_t)(lin + e->addend);
 
             for (k = 0; k < n; k++)
@@ -423,7 +432,7 @@ bool stack_pop_n(struct cpu *cpu, struct stack *s, unsigned size, uint64_t *vals
     for (k = 0; k < n; k++) {
         sp = s->sp & s->mask;
         uint64_t lin = stack_linear(cpu, s, sp);
-        if (!stack_in_segment(cpu, s, sp, size, false))
+        if (!stack_in_segment(cpu, s, sp, size, false) || !alignment_ok(cpu, lin, size))
             return false;
         if (!(wraps(lin, size, s->flat64)
                   ? wrapped_read(cpu, SEG_SS, lin, size, s->index, &vals[k])

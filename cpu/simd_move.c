@@ -197,14 +197,12 @@ bool op_movq_q_p(struct cpu *cpu, const struct insn *i)
 {
     uint64_t v = mmx_get(cpu, i->reg);
 
-    if (insn_is_mem(i)) {
-        if (!fast_store64(cpu, i, v))
-            return false;
-        mmx_begin(cpu);
-        return true;
-    }
+    cpu->fpu.top = 0; /* even if the store faults: so do processors */
+    if (insn_is_mem(i) && !fast_store64(cpu, i, v))
+        return false;
     mmx_begin(cpu);
-    mmx_set(cpu, i->rm, v);
+    if (!insn_is_mem(i))
+        mmx_set(cpu, i->rm, v);
     return true;
 }
 
@@ -279,6 +277,7 @@ bool op_movd_e_p(struct cpu *cpu, const struct insn *i)
 {
     unsigned size = insn_y_size(cpu, i);
 
+    cpu->fpu.top = 0; /* even if the store faults */
     if (!gpr_dst(cpu, i, size, y_truncate(mmx_get(cpu, i->reg), size)))
         return false;
     mmx_begin(cpu);
@@ -480,9 +479,11 @@ static bool masked_store(struct cpu *cpu, const struct insn *i, const uint8_t *v
             last = k;
         }
     }
+    if ((cpu->mode & MODE_AC) && ((ea + cpu->seg_base[i->seg]) & 7))
+        return cpu_raise_code(cpu, EXC_AC, 0);
     if (first == n)
         return true;
-    if (!mem_probe_write(cpu, i->seg, ea + first, last - first + 1))
+    if (!mem_probe_write(cpu, i->seg, ea + first, 1) || !mem_probe_write(cpu, i->seg, ea + last, 1))
         return false;
     for (k = first; k <= last; k++)
         if (mask[k] & 0x80 && !mem_write(cpu, i->seg, ea + k, 1, v[k]))
@@ -501,8 +502,6 @@ bool op_maskmovq(struct cpu *cpu, const struct insn *i)
 
     st64(v, mmx_get(cpu, i->reg));
     st64(mask, mmx_get(cpu, i->rm));
-    if (!masked_store(cpu, i, v, mask, 8))
-        return false;
-    mmx_begin(cpu);
-    return true;
+    mmx_begin(cpu); /* even if the store faults */
+    return masked_store(cpu, i, v, mask, 8);
 }

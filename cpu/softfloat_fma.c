@@ -102,6 +102,10 @@ uint16_t f32_to_f16(struct fp_env *e, f32 a)
     } else {
         note_denormal(&half, n.denormal);
         struct fp_packed p = round_res(&half, res_num(n), &fmt_f16, 11);
+        /* What is denormal already is inexact, even where the unmasked UE stands for a result that
+         * would not be: so processors do. */
+        if (n.denormal)
+            half.flags |= FP_PE;
         r = (uint16_t)(sign | p.exp << 10 | (p.sig >> 53 & 0x3ff));
     }
     e->flags = half.flags;

@@ -77,8 +77,12 @@ f80 f80_scale(struct fp_env *e, f80 x, f80 y)
     if (b.cls == FC_INF)
         return finish_f80(e, b.sign ? res_zero(a.sign) : res_inf(a.sign), 64);
     e->rounded_up = false;
-    if (a.cls != FC_NORMAL || b.cls == FC_ZERO)
-        return x; /* a denormal too, whose underflow is not reported */
+    if (a.cls != FC_NORMAL || b.cls == FC_ZERO) {
+        /* A denormal too, whose underflow is not reported; a pseudo-denormal becomes ordinary. */
+        if (a.cls == FC_NORMAL && !(x.se & 0x7fff) && (x.mant & FP_INTBIT))
+            x.se |= 1;
+        return x;
+    }
     /* The scale is chopped to an integer; 2^16 is past every range. */
     int scale = 0;
     if (b.exp > 16)

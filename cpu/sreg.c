@@ -40,13 +40,14 @@ static unsigned seg_of_opcode(const struct insn *i)
     return insn_rows[i->row].opcode >> 3 & 7;
 }
 
+/* 16 bits of the slot are accessed (SDM vol. 2, PUSH: recent processors), but for 64-bit pushes. */
 bool op_push_sreg(struct cpu *cpu, const struct insn *i)
 {
-    uint64_t sel = cpu->seg[seg_of_opcode(i)].sel;
     struct stack s;
 
     stack_current(cpu, &s);
-    if (!stack_push_n(cpu, &s, i->size, &sel, 1))
+    s.sp = (s.sp - i->size) & s.mask;
+    if (!mem_write(cpu, SEG_SS, s.sp, i->size == 8 ? 8 : 2, cpu->seg[seg_of_opcode(i)].sel))
         return false;
     cpu->r[REG_SP] = stack_new_sp(cpu, &s);
     return true;
@@ -59,8 +60,9 @@ bool op_pop_sreg(struct cpu *cpu, const struct insn *i)
     uint64_t sel;
 
     stack_current(cpu, &s);
-    if (!stack_pop_n(cpu, &s, i->size, &sel, 1) || !seg_load(cpu, seg, (uint16_t)sel))
+    if (!mem_read(cpu, SEG_SS, s.sp & s.mask, 2, &sel) || !seg_load(cpu, seg, (uint16_t)sel))
         return false;
+    s.sp = (s.sp + i->size) & s.mask;
     cpu->r[REG_SP] = stack_new_sp(cpu, &s);
     ss_shadow(cpu, seg);
     cpu_update_mode(cpu);

@@ -166,7 +166,7 @@ bool op_lar(struct cpu *cpu, const struct insn *i)
         return false;
     ok = ok && type_in(cpu, d.ar, 0x1a3e, 0x1a04);
     if (ok)
-        reg_set(cpu, i->reg, d.raw >> 32 & 0xf0ff00, i->size);
+        reg_set(cpu, i->reg, d.raw >> 32 & 0xffff00, i->size); /* limit 19-16 too */
     cpu_put_arith(cpu, ok ? FL_ZF : 0, FL_ZF);
     return true;
 }

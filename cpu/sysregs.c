@@ -322,10 +322,12 @@ void cpu_check_io_breakpoint(struct cpu *cpu, uint16_t port, unsigned size)
 static bool dr_access(struct cpu *cpu, unsigned reg, unsigned *n)
 {
     *n = reg == 4 || reg == 5 ? reg + 2 : reg;
-    if (reg > 7 || ((cpu->cr4 & CR4_DE) && (reg == 4 || reg == 5)))
+    if (reg > 7)
         return cpu_ud(cpu);
     if (cpu->cpl)
         return cpu_gp0(cpu);
+    if ((cpu->cr4 & CR4_DE) && (reg == 4 || reg == 5))
+        return cpu_ud(cpu);
     if (cpu->dr[7] & DR7_GD) {
         cpu->dr[6] |= DR6_BD;
         cpu->eflags |= FL_RF; /* a fault, not an instruction breakpoint's: pushed with RF (17.3.1.1) */

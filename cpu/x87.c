@@ -15,6 +15,16 @@ static void set_summary(struct cpu *cpu)
         cpu->env.ferr(cpu->env.opaque, 1);
 }
 
+/* An instruction has an unmasked exception, which is when processors since the Pentium 4 set FOP (SDM
+ * vol. 1, 8.1.9.1); x87_note() does it for those before, always. */
+static void new_exception(struct cpu *cpu)
+{
+    const struct insn *i = cpu->cur;
+
+    cpu->fpu.fop = (uint16_t)((insn_rows[i->row].opcode & 7) << 8 | i->modrm);
+    set_summary(cpu);
+}
+
 void x87_update_summary(struct cpu *cpu)
 {
     struct fpu *f = &cpu->fpu;
@@ -48,7 +58,7 @@ bool x87_commit(struct cpu *cpu, struct fp_env *e)
         if (unmasked & FP_PRE)
             flags &= FP_PRE;
         f->sw |= (uint16_t)flags;
-        set_summary(cpu);
+        new_exception(cpu);
         if (unmasked & FP_PRE)
             return false;
     }
@@ -63,7 +73,7 @@ bool x87_stack_fault(struct cpu *cpu, bool overflow)
     f->sw = (uint16_t)((f->sw & ~SW_C1) | FP_IE | SW_SF | (overflow ? SW_C1 : 0));
     if (f->cw & FP_IE)
         return true;
-    set_summary(cpu);
+    new_exception(cpu);
     return false;
 }
 
@@ -275,8 +285,7 @@ static void env_apply(struct cpu *cpu, const struct insn *i, const uint8_t *buf)
     } else {
         f->fip = w[3];
         f->fcs = (uint16_t)w[4];
-        if (!narrow)
-            f->fop = w[4] >> 16 & 0x7ff;
+        f->fop = narrow ? 0 : w[4] >> 16 & 0x7ff;
         f->fdp = w[5];
         f->fds = (uint16_t)w[6];
     }

@@ -72,12 +72,14 @@ X87_INLINE void x87_push(struct fpu *f, f80 v)
     x87_put(f, 0, v);
 }
 
-/* FIP, FCS and FOP: of every instruction but the control ones. low: last three opcode bits. */
+/* FIP and FCS, and FOP on old processors: of every instruction but the control ones. low: last three
+ * opcode bits. */
 X87_INLINE void x87_note(struct cpu *cpu, const struct insn *i, unsigned low)
 {
     cpu->fpu.fip = insn_pc(cpu, i);
     cpu->fpu.fcs = cpu->seg[SEG_CS].sel;
-    cpu->fpu.fop = (uint16_t)(low << 8 | i->modrm);
+    if (UNLIKELY(!feature_has(&cpu->features, F_LM)))
+        cpu->fpu.fop = (uint16_t)(low << 8 | i->modrm);
 }
 
 /* ... and FDP, FDS when there is a memory operand. */

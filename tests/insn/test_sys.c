@@ -452,7 +452,7 @@ START_TEST(inspection)
     cpu->r[REG_AX] = U_DATA;
     RUN("\x0f\x02\xd8", 1);
     ck_assert(flags_zf(cpu));
-    ck_assert_uint_eq(cpu->r[REG_BX], 0xc0f300);
+    ck_assert_uint_eq(cpu->r[REG_BX], 0xcff300);
     cpu->rip = CODE;
     RUN("\x0f\x03\xd8", 1); /* lsl */
     ck_assert_uint_eq(cpu->r[REG_BX], 0xffffffff);
