@@ -9,7 +9,8 @@
 static unsigned shift_count(const struct oracle_case *c, const struct insn *i)
 {
     const char *last = strrchr(insn_rows[i->row].operands, ',');
-    unsigned count = last && strcmp(last, ",CL") == 0 ? (unsigned)c->in.r[REG_CX] : (unsigned)i->imm;
+    unsigned count =
+        last && strcmp(last, ",CL") == 0 ? (unsigned)c->in.r[REG_CX] : (unsigned)i->imm;
     return count & (i->size == 8 ? 63 : 31);
 }
 
@@ -41,11 +42,38 @@ struct oracle_excuse oracle_excuse(const struct oracle_case *c, const struct ins
  * the architecture. */
 static bool many_accesses(const struct insn_row *row)
 {
-    return strcmp(row->operands, "M") == 0 || row->attr & AT_VSIB || strstr(row->name, "MASKMOV");
+    return row->attr & AT_VSIB || strstr(row->name, "MASKMOV") || strcmp(row->name, "CALLF") == 0;
 }
 
-void oracle_normalise(const struct oracle_case *c, const struct oracle_excuse *e,
-                      struct oracle_state *s)
+static void forget(const struct oracle_case *c, struct oracle_state *s, unsigned at, unsigned n)
+{
+    for (unsigned k = at; k < at + n; k++)
+        if (c->ea + k >= ORACLE_DATA && c->ea + k < ORACLE_DATA + ORACLE_DATA_SIZE)
+            s->data[c->ea + k - ORACLE_DATA] = 0;
+}
+
+/* Pointers in stored images: processors differ, as CPUID tells, in whether they keep selectors (leaf
+ * 7, EBX bit 13) and the operand's address but after exceptions (bit 6). */
+static void forget_pointers(const struct oracle_case *c, const struct insn *i,
+                            struct oracle_state *s)
+{
+    const char *name = i ? insn_rows[i->row].name : "";
+
+    s->fdp = 0;
+    if (!c->ea_known)
+        return;
+    if (strcmp(name, "FNSTENV") == 0 || strcmp(name, "FNSAVE") == 0) {
+        forget(c, s, i->size == 2 ? 8 : 16, i->size == 2 ? 2 : 2);
+        forget(c, s, i->size == 2 ? 10 : 20, i->size == 2 ? 4 : 6);
+    } else if (strcmp(name, "FXSAVE") == 0 || strncmp(name, "XSAVE", 5) == 0) {
+        if (!(i->prefix & PFX_REXW))
+            forget(c, s, 12, 2);
+        forget(c, s, 16, 8);
+    }
+}
+
+void oracle_normalise(const struct oracle_case *c, const struct insn *i,
+                      const struct oracle_excuse *e, struct oracle_state *s)
 {
     /* The top of the user half, from which on Linux hides which pages it has. */
     const uint64_t user_end = 0x7ffffffff000;
@@ -54,9 +82,11 @@ void oracle_normalise(const struct oracle_case *c, const struct oracle_excuse *e
     s->flags &= (FL_ARITH | FL_DF | FL_AC) & ~e->flags;
     if (s->exception == EXC_PF && s->cr2 >= user_end)
         s->error |= 1;
-    if (many_accesses(&insn_rows[c->row]))
+    if (i && oracle_is_image(&insn_rows[i->row]))
+        s->cr2 = 0;
+    else if (i && many_accesses(&insn_rows[i->row]))
         s->cr2 &= ~(uint64_t)(PAGE_SIZE - 1);
-    if (c->code32) /* "undefined" after 32-bit code */
+    if (c->code32 || s->seg[SEG_CS] == 0x23) /* "undefined" after 32-bit code */
         for (unsigned k = 0; k < 8; k++)
             s->r[k] = (uint32_t)s->r[k];
     if (e->last_place)
@@ -65,7 +95,7 @@ void oracle_normalise(const struct oracle_case *c, const struct oracle_excuse *e
     for (unsigned k = 0; k < 6; k++)
         if (s->seg[k] < 4)
             s->seg[k] = 0;
-    s->fdp = 0;
+    forget_pointers(c, i, s);
 }
 
 void oracle_forgive_last_place(const struct oracle_state *native, struct oracle_state *ours)

@@ -12,6 +12,7 @@
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,20 @@ struct oracle_host {
 
 /* ---- the child -------------------------------------------------------------------------------- */
 
-enum { FX_CW = 0, FX_SW = 2, FX_TAGS = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24,
-    FX_ST = 32, FX_XMM = 160, XS_BV = 512, XS_YMM = 576, FP_SAVED = 832 };
+enum {
+    FX_CW = 0,
+    FX_SW = 2,
+    FX_TAGS = 4,
+    FX_FOP = 6,
+    FX_FIP = 8,
+    FX_FDP = 16,
+    FX_MXCSR = 24,
+    FX_ST = 32,
+    FX_XMM = 160,
+    XS_BV = 512,
+    XS_YMM = 576,
+    FP_SAVED = 832
+};
 
 static const struct oracle_case *running;
 static struct oracle_state *result;
@@ -188,7 +201,8 @@ static void run(const struct oracle_case *c, struct oracle_state *out)
 static void *map(uint64_t at, size_t size, int prot, int fd)
 {
     void *want = (void *)(uintptr_t)at;
-    int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED_NOREPLACE : 0);
+    int flags =
+        (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED_NOREPLACE : 0);
     void *got = mmap(want, size, prot, flags, fd, 0);
     if (got == MAP_FAILED || (at && got != want)) {
         fprintf(stderr, "oracle: cannot map %llx: %s\n", (unsigned long long)at, strerror(errno));
@@ -310,12 +324,23 @@ void oracle_host_begin(struct oracle_host *h, const struct oracle_case *cases, u
     send_batch(h);
 }
 
-/* A case that ends the child is a result too: exception 254. */
-const struct oracle_state *oracle_host_end(struct oracle_host *h)
+static bool answered(struct oracle_host *h)
 {
+    enum { TOO_LONG_MS = 5000 };
+    struct pollfd p = {.fd = h->from_child, .events = POLLIN};
     unsigned n;
 
-    while (read(h->from_child, &n, sizeof(n)) != sizeof(n)) {
+    if (poll(&p, 1, TOO_LONG_MS) <= 0) {
+        kill(h->child, SIGKILL);
+        return false;
+    }
+    return read(h->from_child, &n, sizeof(n)) == sizeof(n);
+}
+
+/* A case that ends the child, or never ends, is a result too: exception 254. */
+const struct oracle_state *oracle_host_end(struct oracle_host *h)
+{
+    while (!answered(h)) {
         end_child(h);
         if (h->s->done < h->n)
             h->s->out[h->s->done++].exception = 254;
@@ -332,17 +357,27 @@ bool oracle_host_has(enum cpu_feature f)
         uint8_t feature, reg, bit;
         uint32_t leaf;
     } where[] = {
-        {F_MMX, D, 23, 1},    {F_SSE, D, 25, 1},     {F_SSE2, D, 26, 1},   {F_SSE3, C, 0, 1},
-        {F_SSSE3, C, 9, 1},   {F_SSE41, C, 19, 1},   {F_SSE42, C, 20, 1},  {F_POPCNT, C, 23, 1},
-        {F_AES, C, 25, 1},    {F_PCLMUL, C, 1, 1},   {F_MOVBE, C, 22, 1},  {F_BMI1, B, 3, 7},
-        {F_BMI2, B, 8, 7},    {F_LZCNT, C, 5, 0x80000001}, {F_CX8, D, 8, 1}, {F_CX16, C, 13, 1},
-        {F_FXSR, D, 24, 1},   {F_XSAVE, C, 27, 1},   {F_XSAVEOPT, A, 0, 13}, {F_XSAVEC, A, 1, 13},
-        {F_FSGSBASE, B, 0, 7}, {F_RDRAND, C, 30, 1}, {F_RDSEED, B, 18, 7}, {F_INVPCID, B, 10, 7},
-        {F_SMAP, B, 20, 7},   {F_RDTSCP, D, 27, 0x80000001}, {F_MONITOR, C, 3, 1},
-        {F_CLFLUSH, D, 19, 1}, {F_CLFLUSHOPT, B, 23, 7}, {F_CLWB, B, 24, 7}, {F_AVX, C, 28, 1},
-        {F_AVX2, B, 5, 7},    {F_FMA, C, 12, 1},     {F_F16C, C, 29, 1},   {F_SHA, B, 29, 7},
-        {F_ADX, B, 19, 7},    {F_PKU, C, 4, 7},      {F_RDPID, C, 22, 7},  {F_GFNI, C, 8, 7},
-        {F_VAES, C, 9, 7},    {F_VPCLMUL, C, 10, 7}, {F_CMOV, D, 15, 1},
+        {F_MMX, D, 23, 1},        {F_SSE, D, 25, 1},
+        {F_SSE2, D, 26, 1},       {F_SSE3, C, 0, 1},
+        {F_SSSE3, C, 9, 1},       {F_SSE41, C, 19, 1},
+        {F_SSE42, C, 20, 1},      {F_POPCNT, C, 23, 1},
+        {F_AES, C, 25, 1},        {F_PCLMUL, C, 1, 1},
+        {F_MOVBE, C, 22, 1},      {F_BMI1, B, 3, 7},
+        {F_BMI2, B, 8, 7},        {F_LZCNT, C, 5, 0x80000001},
+        {F_CX8, D, 8, 1},         {F_CX16, C, 13, 1},
+        {F_FXSR, D, 24, 1},       {F_XSAVE, C, 27, 1},
+        {F_XSAVEOPT, A, 0, 13},   {F_XSAVEC, A, 1, 13},
+        {F_FSGSBASE, B, 0, 7},    {F_RDRAND, C, 30, 1},
+        {F_RDSEED, B, 18, 7},     {F_INVPCID, B, 10, 7},
+        {F_SMAP, B, 20, 7},       {F_RDTSCP, D, 27, 0x80000001},
+        {F_MONITOR, C, 3, 1},     {F_CLFLUSH, D, 19, 1},
+        {F_CLFLUSHOPT, B, 23, 7}, {F_CLWB, B, 24, 7},
+        {F_AVX, C, 28, 1},        {F_AVX2, B, 5, 7},
+        {F_FMA, C, 12, 1},        {F_F16C, C, 29, 1},
+        {F_SHA, B, 29, 7},        {F_ADX, B, 19, 7},
+        {F_PKU, C, 4, 7},         {F_RDPID, C, 22, 7},
+        {F_GFNI, C, 8, 7},        {F_VAES, C, 9, 7},
+        {F_VPCLMUL, C, 10, 7},    {F_CMOV, D, 15, 1},
     };
     for (unsigned k = 0; k < ARRAY_LEN(where); k++) {
         uint32_t r[4];

@@ -103,8 +103,8 @@ struct oracle_ours *oracle_ours_new(void)
     cpu->gdt = (struct desctab){LIN_GDT, GDT_LIMIT};
     cpu->seg[SEG_LDT] = (struct segreg){.ar = AR_UNUSABLE};
     /* No I/O permission bitmap */
-    cpu->seg[SEG_TSS] = (struct segreg){.sel = 0x40, .base = LIN_GDT + 0x800, .limit = 0x67,
-                                        .ar = AR_P | 11 /* busy */};
+    cpu->seg[SEG_TSS] = (struct segreg){
+        .sel = 0x40, .base = LIN_GDT + 0x800, .limit = 0x67, .ar = AR_P | 11 /* busy */};
     cpu_set_cpl(cpu, 3);
     cpu_cr_changed(cpu);
     mmu_load_cr3(&cpu->mmu, cpu->cr3, false);
@@ -121,7 +121,10 @@ void oracle_ours_free(struct oracle_ours *o)
 static struct segreg segment(uint16_t sel, uint64_t base, bool code32)
 {
     bool code = sel == 0x23 || sel == 0x33;
-    return (struct segreg){.sel = sel, .base = base, .limit = 0xffffffff,
+    return (struct segreg){
+        .sel = sel,
+        .base = base,
+        .limit = 0xffffffff,
         .ar = AR_P | AR_S | AR_DPL | AR_G | AR_ACCESSED |
               (code ? AR_CODE | AR_READ | (code32 ? AR_DB : AR_L) : AR_WRITE | AR_DB)};
 }

@@ -5,10 +5,32 @@
 
 uint64_t value_int(struct rng *r)
 {
-    static const uint64_t edges[] = {0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xff, 0x100, 0x7fff, 0x8000,
-        0x8001, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff, 0x100000000,
-        0x7fffffffffffffff, 0x8000000000000000, 0x8000000000000001, ~0ull, ~1ull,
-        0x5555555555555555, 0xaaaaaaaaaaaaaaaa};
+    static const uint64_t edges[] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     0x7f,
+                                     0x80,
+                                     0x81,
+                                     0xff,
+                                     0x100,
+                                     0x7fff,
+                                     0x8000,
+                                     0x8001,
+                                     0xffff,
+                                     0x10000,
+                                     0x7fffffff,
+                                     0x80000000,
+                                     0x80000001,
+                                     0xffffffff,
+                                     0x100000000,
+                                     0x7fffffffffffffff,
+                                     0x8000000000000000,
+                                     0x8000000000000001,
+                                     ~0ull,
+                                     ~1ull,
+                                     0x5555555555555555,
+                                     0xaaaaaaaaaaaaaaaa};
     uint64_t v = rnd(r);
     switch (below(r, 6)) {
     case 0:

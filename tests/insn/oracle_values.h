@@ -29,11 +29,16 @@ static inline bool once_in(struct rng *r, unsigned n)
 
 /* What memory and registers are filled with. */
 enum flavour {
-    V_INT,    /* integers of all sizes, near the limits of sign and carry */
-    V_BYTES,  /* bytes from a small set, so that some are equal and some 0 */
-    V_COUNT,  /* small numbers at the start of quadwords: shift counts */
+    V_INT,   /* integers of all sizes, near the limits of sign and carry */
+    V_BYTES, /* bytes from a small set, so that some are equal and some 0 */
+    V_COUNT, /* small numbers at the start of quadwords: shift counts */
     V_RANDOM,
-    V_F16, V_F32, V_F64, V_F80, V_BCD, V_FLAVOURS
+    V_F16,
+    V_F32,
+    V_F64,
+    V_F80,
+    V_BCD,
+    V_FLAVOURS
 };
 
 uint64_t value_int(struct rng *r);

@@ -3,7 +3,7 @@
  * Known answers are Berkeley TestFloat vectors, looked for in the folder that the environment
  * variable TINAMOU_VECTORS names, by default TINAMOU_VECTORS_DEFAULT; without them that part says
  * "not present". What they leave out (NaN pairs, unsupported encodings, denormal-operand flags, C1,
- * unmasked results) test_fp_native.c compares with the host. Seeds are fixed.
+ * unmasked results) test_oracle.c compares with the host. Seeds are fixed.
  */
 #include <check.h>
 #include <math.h>
