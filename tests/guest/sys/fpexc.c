@@ -268,14 +268,15 @@ CODE(i_emms, "emms; ret");
 static const struct gated {
     const char *name;
     const void *code;
-    char kind; /* x: x87, w: FWAIT, m: MMX, s: SSE, f: FXSAVE, -: none of it */
+    char kind; /* x: x87, w: FWAIT, m: MMX, s: SSE, 2: SSE2, f: FXSAVE; none of it: -, or n and 4,
+                * which SSE2 and SSE4.2 brought */
 } gated[] = {
     {"FLD1", i_fld, 'x'},        {"FNSTSW", i_fnstsw, 'x'},     {"FNINIT", i_fninit, 'x'},
     {"FWAIT", i_fwait, 'w'},     {"PADDB mm", i_mmx, 'm'},      {"EMMS", i_emms, 'm'},
-    {"ADDPS", i_sse, 's'},       {"PADDB xmm", i_sse2, 's'},    {"LDMXCSR", i_ldmxcsr, 's'},
+    {"ADDPS", i_sse, 's'},       {"PADDB xmm", i_sse2, '2'},    {"LDMXCSR", i_ldmxcsr, 's'},
     {"CVTPI2PS", i_cvtpi, 's'},  {"FXSAVE", i_fxsave, 'f'},     {"FXRSTOR", i_fxrstor, 'f'},
-    {"SFENCE", i_sfence, '-'},   {"PREFETCH", i_prefetch, '-'}, {"MOVNTI", i_movnti, '-'},
-    {"CLFLUSH", i_clflush, '-'}, {"CRC32", i_crc, '-'},
+    {"SFENCE", i_sfence, '-'},   {"PREFETCH", i_prefetch, '-'}, {"MOVNTI", i_movnti, 'n'},
+    {"CLFLUSH", i_clflush, 'n'}, {"CRC32", i_crc, '4'},
 };
 
 /* SDM vol. 3, table 9-1 and 13.1; vol. 2 of each. */
@@ -289,6 +290,7 @@ static int gate_result(char kind, ulong cr0, ulong cr4)
     case 'm':
         return cr0 & CR0_EM ? UD : cr0 & CR0_TS ? NM : NONE;
     case 's':
+    case '2':
         return (cr0 & CR0_EM) || !(cr4 & CR4_OSFXSR) ? UD : cr0 & CR0_TS ? NM : NONE;
     case 'f':
         return cr0 & (CR0_EM | CR0_TS) ? NM : NONE;
@@ -309,7 +311,11 @@ static void gates(void)
 
         set_cr4(c4);
         for (unsigned k = 0; k < sizeof(gated) / sizeof(gated[0]); k++) {
-            if (gated[k].kind == 'f' && (bits & 8))
+            char kind = gated[k].kind;
+
+            if (((kind == '2' || kind == 'n') && !HAS_SSE2) || (kind == '4' && !HAS_SSE42))
+                continue;
+            if (kind == 'f' && (bits & 8))
                 continue; /* what FXRSTOR does without OSFXSR is another matter */
             set_cr0(c0);
             run(gated[k].code);

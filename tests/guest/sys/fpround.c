@@ -160,6 +160,10 @@ static void sse(void)
             CHECK("CVTTSS2SI", (u32)trap.r.cx, ints[k].cut);
         }
     }
+}
+
+static void doubles(void)
+{
     static const u32 dwant[4] = {0x3eaaaaab, 0x3eaaaaaa, 0x3eaaaaab, 0x3eaaaaaa};
     static const u64 third[4] = {0x3fd5555555555555, 0x3fd5555555555555, 0x3fd5555555555556,
                                  0x3fd5555555555555};
@@ -361,6 +365,10 @@ static void stores(void)
 void guest_main(void)
 {
     sse();
+    if (HAS_SSE2)
+        doubles();
+    else
+        skip("SSE2");
     flush();
     precisions();
     stores();

@@ -463,9 +463,13 @@ void guest_main(void)
     rights();
     crossing();
     fetches(false);
-    wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
-    fetches(true);
-    reserved(r[0] & 0xff);
+    if (HAS_NX) {
+        wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
+        fetches(true);
+        reserved(r[0] & 0xff);
+    } else {
+        skip("NX");
+    }
     pdptes();
 #endif
 }
