@@ -85,7 +85,9 @@ void tnm_snapshot_config(const tnm_snapshot *snapshot, tnm_config *cfg)
     tnm_config_init(cfg);
     cfg->memory = snap_object_get(o, "memory", cfg->memory);
     cfg->cpus = (unsigned)snap_object_get(o, "cpus", 1);
-    cfg->cpu_model = text(s, o, "cpu_model");
+    const char *model = text(s, o, "cpu_model");
+    if (model)
+        cfg->cpu_model = model;
     cfg->clock = snap_object_get(o, "clock", 0) ? TNM_CLOCK_INSN : TNM_CLOCK_HOST;
     cfg->boot = text(s, o, "boot");
     cfg->kernel = text(s, o, "kernel");
@@ -106,6 +108,8 @@ bool origin_blob(const struct snap_file *f, const char *name, uint64_t max, stru
     bool ok = d != NULL;
 
     *out = (struct blob){0};
+    if (s && !s->size)
+        s = NULL;
     if (s && s->size <= max)
         out->data = calloc(1, (size_t)(s->units * SNAP_UNIT));
     if (!ok || (s && !out->data))
