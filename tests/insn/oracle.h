@@ -1,7 +1,7 @@
 /* The oracle: single instructions, run by the host's own processor and by ours, from the same
  * registers and memory; everything must end alike.
  *
- *   oracle_gen.c      makes case number n of a row of insn.def, from a seed, the same on every host
+ *   oracle_gen.h      its parts make case number n of a row of insn.def, the same on every host
  *   oracle_host.c     runs cases natively (x86-64 Linux), in a child process
  *   oracle_ours.c     runs a case in our engine; whoever tests another engine changes ours_run()
  *   oracle_check.c    what is compared, and what is excused: only what the row says is undefined
