@@ -320,35 +320,12 @@ static void choose_pointers(struct gen *g)
         pin(g, REG_CX, once_in(r, 3) ? reg[REG_CX] : (reg[REG_CX] & ~0xffull) | below(r, 70));
 }
 
-static void choose_registers(struct gen *g)
+/* Registers with a meaning of their own in some instructions. */
+static void choose_special_values(struct gen *g)
 {
     struct rng *r = &g->rng;
     const struct insn_row *row = g->row;
     struct oracle_state *in = &g->c->in;
-    /* Repeated strings would stop after each go, gathers before a fault, and PUSHF would see TF. */
-    bool stepped = !(row->attr & (AT_REP | AT_VSIB)) && strcmp(row->name, "PUSHF") != 0;
-
-    for (unsigned k = 0; k < 16; k++)
-        in->r[k] = value_int(r);
-    if (once_in(r, 6))
-        for (unsigned k = 1; k < 16; k++)
-            in->r[k] = once_in(r, 2) ? in->r[0] : in->r[k];
-    if (once_in(r, 6)) /* pointers everywhere */
-        for (unsigned k = 0; k < 16; k++)
-            in->r[k] = gen_window_address(g, 64);
-    for (unsigned s = SEG_ES; s <= SEG_GS; s++)
-        in->seg[s] = 0x2b;
-    in->seg[SEG_CS] = g->code64 ? 0x33 : 0x23;
-    in->fs_base = ORACLE_DATA + below(r, 64);
-    in->gs_base = g->code64 && once_in(r, 2) ? rnd(r) >> 17 : ORACLE_DATA + PAGE_SIZE;
-    in->flags = FL_1 | FL_IF | (rnd(r) & FL_ARITH);
-    if (once_in(r, row->attr & AT_REP ? 3 : 32))
-        in->flags |= FL_DF;
-    if (once_in(r, 32) && !oracle_is_image(row) &&
-        row->opcode != 0x63) /* images: "may vary with implementation" */
-        in->flags |= FL_AC;
-    g->c->step = stepped;
-    in->rip = ORACLE_CODE + (once_in(r, 12) ? PAGE_SIZE - below(r, 15) : 0x400 + below(r, 64));
 
     if (row_ends(row, "DIV")) { /* quotients that fit */
         unsigned kind = below(r, 4);
@@ -375,6 +352,39 @@ static void choose_registers(struct gen *g)
     if (row_ends(row, "ESTRI") || row_ends(row, "ESTRM"))
         for (unsigned k = REG_AX; k <= REG_DX; k += REG_DX)
             in->r[k] = once_in(r, 4) ? in->r[k] : (uint64_t)(int64_t)((int)below(r, 40) - 20);
+}
+
+static void choose_registers(struct gen *g)
+{
+    struct rng *r = &g->rng;
+    const struct insn_row *row = g->row;
+    struct oracle_state *in = &g->c->in;
+    /* Repeated strings would stop after each go, gathers before a fault, and PUSHF would see TF. */
+    bool stepped = !(row->attr & (AT_REP | AT_VSIB)) && strcmp(row->name, "PUSHF") != 0;
+
+    for (unsigned k = 0; k < 16; k++)
+        in->r[k] = value_int(r);
+    if (once_in(r, 6))
+        for (unsigned k = 1; k < 16; k++)
+            in->r[k] = once_in(r, 2) ? in->r[0] : in->r[k];
+    if (once_in(r, 6)) /* pointers everywhere */
+        for (unsigned k = 0; k < 16; k++)
+            in->r[k] = gen_window_address(g, 64);
+    for (unsigned s = SEG_ES; s <= SEG_GS; s++)
+        in->seg[s] = 0x2b;
+    in->seg[SEG_CS] = g->code64 ? 0x33 : 0x23;
+    in->fs_base = ORACLE_DATA + below(r, 64);
+    in->gs_base = g->code64 && once_in(r, 2) ? rnd(r) >> 17 : ORACLE_DATA + PAGE_SIZE;
+    in->flags = FL_1 | FL_IF | (rnd(r) & FL_ARITH);
+    if (once_in(r, row->attr & AT_REP ? 3 : 32))
+        in->flags |= FL_DF;
+    /* Alignment checks of images "may vary with implementation"; MOVSXD: see gen_pick_address(). */
+    if (once_in(r, 32) && !oracle_is_image(row) && row->opcode != 0x63)
+        in->flags |= FL_AC;
+    g->c->step = stepped;
+    in->rip = ORACLE_CODE + (once_in(r, 12) ? PAGE_SIZE - below(r, 15) : 0x400 + below(r, 64));
+
+    choose_special_values(g);
     choose_pointers(g);
 }
 
