@@ -435,6 +435,26 @@ static void the_rest(void)
     CHECK("a trap after its last instruction but INT", db_ip, (u32)task_body_end - 2);
     trap_hook = 0;
 
+    /* a task in virtual-8086 mode: its selectors are not selectors */
+    home();
+    task_set(ta, 0);
+    st32(ta + T_FLAGS, 2 | FL_VM | FL_IOPL);
+    for (unsigned k = 0; k < 6; k++)
+        st32(ta + T_ES + 4 * k, 0xb00 + k);
+    st32(ta + T_CS, 0x900);
+    st32(ta + T_ESP, 0x1000);
+    st32(ta + 4, (u32)stack_a + 2048);
+    st32(ta + 8, KDATA);
+    st32((void *)0x9000, 0x30cd); /* int $0x30 */
+    RUN("JMP to a task in virtual-8086 mode", jmp_task, NONE, 0);
+    CHECK("VM", trap.flags & FL_VM, FL_VM);
+    CHECK("CS", trap.cs, 0x900);
+    CHECK("IP", trap.ip, 2);
+    CHECK("SP", trap.sp, 0x1000);
+    CHECK("ES", trap.es, 0xb00);
+    CHECK("GS", trap.gs, 0xb05);
+    CHECK("level 0 stack of its TSS", trap.frame_at, (u32)stack_a + 2048 - 36);
+
     /* with paging: CR3 of the TSS, and a TSS whose page is absent */
     paging_on(2);
     home();

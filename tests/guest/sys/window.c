@@ -49,6 +49,10 @@ static bool hook(struct frame *f)
         f->ip += 2;
         return true;
     }
+    if (f->vector == DB) {
+        note(f);
+        return true;
+    }
     if (f->vector != V1 && f->vector != V2)
         return false;
     note(f);
@@ -86,6 +90,20 @@ CODE(sti_pop_ss, "push %ss; sti\n q1: pop %ss\n q2: nop\n q3: nop; cli; ret");
 LABELS(r1, r2, r3);
 CODE(sti_ud, "sti\n r1: ud2\n r2: nop\n r3: cli; ret");
 CODE(user_loop, "mov $1000, %ecx\n 1: dec %ecx; jnz 1b" DONE);
+LABELS(d1, d2, d3);
+LABELS(e1, e2, e3);
+static volatile u32 watched __attribute__((aligned(4)));
+#if BITS == 64
+CODE(sti_tf,
+     "pushf; orl $0x100, (%rsp); popf; sti\n d1: nop\n d2: pushf; andl $~0x100, (%rsp); popf;"
+     "cli; ret\n d3:");
+CODE(sti_store, "sti; movl $1, (%rsi)\n e1: nop\n e2: cli; ret\n e3:");
+#else
+CODE(sti_tf,
+     "pushf; orl $0x100, (%esp); popf; sti\n d1: nop\n d2: pushf; andl $~0x100, (%esp); popf;"
+     "cli; ret\n d3:");
+CODE(sti_store, "sti; movl $1, (%esi)\n e1: nop\n e2: cli; ret\n e3:");
+#endif
 CODE(hlt_nmi, "cli; hlt\n hn1: ret");
 LABEL(hn1);
 
@@ -190,6 +208,36 @@ static void shadows(void)
 #endif
 }
 
+/* Debug traps come before interrupts (table 6-2), and the handler's IRET ends the shadow of STI. */
+static void with_traps(void)
+{
+    count = 0;
+    cli();
+    self_ipi(V1);
+    RUN("STI under TF with an interrupt pending", sti_tf, NONE, 0);
+    CHECK("first the trap", seen[0].vector, DB);
+    CHECK("after STI", seen[0].ip, (ulong)d1);
+    CHECK("then the interrupt", seen[1].vector, V1);
+    CHECK("at the same place", seen[1].ip, (ulong)d1);
+    CHECK("with TF in its frame", seen[1].flags & FL_TF, FL_TF);
+    CHECK("then the next trap", seen[2].vector, DB);
+    CHECK("one instruction on", seen[2].ip, (ulong)d2);
+    set_dr6(0xffff0ff0);
+    /* a data breakpoint on the store that makes the interrupt pending */
+    count = 0;
+    set_dr0((ulong)&watched);
+    set_dr7(0x400 | 2 | 0xd0000); /* 4 bytes, write */
+    in.si = (ulong)&watched;
+    self_ipi(V1);
+    RUN("data breakpoint and interrupt at once", sti_store, NONE, 0);
+    set_dr7(0x400);
+    CHECK("first the trap", seen[0].vector, DB);
+    CHECK("after the store", seen[0].ip, (ulong)e1);
+    CHECK("then the interrupt", seen[1].vector, V1);
+    CHECK("at the same place", seen[1].ip, (ulong)e1);
+    set_dr6(0xffff0ff0);
+}
+
 static void nmis(void)
 {
     count = 0;
@@ -233,5 +281,6 @@ void guest_main(void)
     trap_hook = hook;
     apic_on();
     shadows();
+    with_traps();
     nmis();
 }
