@@ -96,7 +96,7 @@ bool ours_decode(struct oracle_ours *o, const struct oracle_case *c, struct insn
 /* What a comparison may leave out, from the case's own instruction. */
 struct oracle_excuse {
     uint32_t flags;  /* undefined after this instruction */
-    bool dest;       /* the destination is undefined: the case is left out */
+    bool dest;       /* the destination, or whether it faults, is undefined: left out */
     bool last_place; /* the result's last place is the processor's own */
 };
 struct oracle_excuse oracle_excuse(const struct oracle_case *c, const struct insn *decoded);

@@ -14,6 +14,21 @@ static unsigned shift_count(const struct oracle_case *c, const struct insn *i)
     return count & (i->size == 8 ? 63 : 31);
 }
 
+/* MASKMOVQ and MASKMOVDQU without any byte to store. */
+static bool stores_nothing(const struct oracle_case *c, const struct insn *i)
+{
+    const struct insn_row *row = &insn_rows[i->row];
+    unsigned top = c->in.sw >> 11 & 7, n = row->attr & AT_MMX ? 8 : 16;
+    const uint8_t *mask = n == 8 ? c->in.st[((i->rm & 7) - top) & 7] : c->in.ymm[i->rm & 15];
+
+    if (!strstr(row->name, "MASKMOV") || (row->opcode & 0xff) != 0xf7)
+        return false;
+    for (unsigned k = 0; k < n; k++)
+        if (mask[k] & 0x80)
+            return false;
+    return true;
+}
+
 struct oracle_excuse oracle_excuse(const struct oracle_case *c, const struct insn *i)
 {
     struct oracle_excuse e = {0};
@@ -24,6 +39,7 @@ struct oracle_excuse oracle_excuse(const struct oracle_case *c, const struct ins
     undef = insn_rows[i->row].undef;
     e.flags = undef & FL_ARITH;
     e.last_place = undef & UN_LAST_PLACE;
+    e.dest = stores_nothing(c, i); /* whether that faults is left to processors */
     if (undef & (UN_BY_COUNT | UN_BIG_COUNT)) {
         unsigned count = shift_count(c, i), bits = i->size * 8u;
         if (count == 0)
