@@ -209,6 +209,12 @@ static bool check_config(const tnm_config *c, struct error *err)
                          (unsigned long long)(c->memory / MIB), (unsigned long long)(host / MIB));
     if (c->cpus < 1 || c->cpus > TNM_MAX_CPUS)
         return error_set(err, ERR_INVALID, "%u CPUs: give 1 to %d", c->cpus, TNM_MAX_CPUS);
+    if (!c->cpu_model) /* snapshots that are not ours may lack anything */
+        return error_set(err, ERR_INVALID, "the machine names no CPU model: give one, as max");
+    for (unsigned i = 0; i < c->ndisks; i++) {
+        if (!c->disks[i].path)
+            return error_set(err, ERR_INVALID, "disk %u names no file: give one", i);
+    }
     if (c->debug_exit_port < -1 || c->debug_exit_port > 0xffff)
         return error_set(err, ERR_INVALID, "debug-exit port %d is no port: give 0 to 0xffff",
                          c->debug_exit_port);
