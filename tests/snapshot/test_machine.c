@@ -137,6 +137,58 @@ START_TEST(many_copies)
 }
 END_TEST
 
+/* Memory as devices reach it: written while it is saved, read and written while it is still in the
+ * file. */
+START_TEST(dma)
+{
+    enum { AT = 0x600000, LEN = 0x200000, TEXT = 0xb8000 };
+    tnm_machine *m = kit_machine();
+    uint8_t *was = malloc(LEN), *now = malloc(LEN);
+    tnm_error err = {0};
+
+    for (unsigned i = 0; i < LEN; i++)
+        was[i] = (uint8_t)(i * 13 + (i >> 12));
+    physmap_write_buf(m->mem, AT, was, LEN);
+    ck_assert(tnm_save_begin(m, kit_path("a"), NULL, &err));
+    memset(now, 0xee, LEN);
+    physmap_write_buf(m->mem, AT + 1, now, LEN - 2);
+    ck_assert_msg(tnm_save_wait(m, &err), "%s", err.text);
+    physmap_read_buf(m->mem, AT, now, LEN);
+    ck_assert(now[0] == was[0] && now[1] == 0xee && now[LEN - 2] == 0xee &&
+              now[LEN - 1] == was[LEN - 1]);
+
+    tnm_snapshot *s = kit_open(kit_path("a"));
+    for (unsigned round = 0; round < 6; round++) {
+        tnm_machine *back = m;
+        if (round % 2)
+            ck_assert_msg(tnm_snapshot_restore(m, s, NULL, &err), "%s", err.text);
+        else
+            back = tnm_snapshot_create(s, NULL, NULL, &err);
+        ck_assert_msg(back != NULL, "%s", err.text);
+        /* From the end, so that the thread that brings the rest has not been there. */
+        for (unsigned at = LEN - 0x1000; at > LEN - 0x20000; at -= 0x1000) {
+            physmap_write(back->mem, AT + at + 0xffe, 0x5555, 2);
+            ck_assert_uint_eq(physmap_read(back->mem, AT + at + 0x500, 8), ld64(was + at + 0x500));
+            physmap_write(back->mem, AT + at + 0xffe, ld16(was + at + 0xffe), 2);
+        }
+        physmap_read_buf(back->mem, AT, now, LEN);
+        ck_assert_mem_eq(now, was, LEN);
+        physmap_read_buf(back->mem, 0x900000, now, 0x100000);
+        for (unsigned i = 0; i < 0x100000; i += 8)
+            now[0] |= ld64(now + i) != 0;
+        ck_assert_uint_eq(now[0], 0);
+        if (back != m)
+            tnm_destroy(back);
+        physmap_write_buf(m->mem, 0x900000, was, 0x100000); /* zero in the file */
+    }
+    tnm_snapshot_close(s);
+    tnm_destroy(m);
+    free(was);
+    free(now);
+    kit_clean();
+}
+END_TEST
+
 static void count_field(void *opaque, const tnm_snapshot_field *f)
 {
     unsigned *n = opaque;
@@ -199,7 +251,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {refusal_changes_nothing, contents_damaged, many_copies,
+    const TTest *const tests[] = {refusal_changes_nothing, contents_damaged, many_copies, dma,
                                   looked_at};
     return RUN_TESTS("snapshot_machine", tests);
 }
