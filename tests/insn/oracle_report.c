@@ -37,6 +37,7 @@ static const char *const head =
     "  a page fault in their middle. Alignment checks of images.\n"
     "- The upper halves of registers after 32-bit code; null selectors' RPL.\n"
     "- F2XM1 and FYL2XP1 outside the range for which they are defined.\n"
+    "- What is no instruction and too long as well; MASKMOVQ and MASKMOVDQU without a byte to store.\n"
     "- EVEX (62 in 64-bit code), which we do not have.\n"
     "\n"
     "Known to differ, and not generated: CALL to an address that is not canonical leaves the "
