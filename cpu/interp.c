@@ -480,6 +480,10 @@ static void run_once(struct cpu *cpu)
 
 void cpu_step_undelivered(struct cpu *cpu)
 {
+    if (cpu->pending & CPU_FLUSH_CODE) {
+        cpu_clear_interrupt(cpu, CPU_FLUSH_CODE);
+        blocks_flush(cpu);
+    }
     cpu->slice = cpu->budget = 1;
     run_once(cpu);
     cpu->slice = cpu->budget = 0;

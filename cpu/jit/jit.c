@@ -332,9 +332,11 @@ static HANDLER(count_entry)
 
 /* Alignment checks, single steps and breakpoints are the interpreter's; so are segments with bases
  * and limits. */
-static bool mode_fits(uint32_t mode)
+static bool mode_fits(const struct jit *j, uint32_t mode)
 {
-    if (mode & (MODE_SINGLE | MODE_AC | MODE_TRACE | MODE_VM86))
+    if (mode & (MODE_AC | MODE_TRACE | MODE_VM86))
+        return false;
+    if ((mode & MODE_SINGLE) && j->threshold > 1)
         return false;
     return (mode & MODE_CODE64) ||
            (mode & (MODE_CODE32 | MODE_FLAT | MODE_STACK32)) ==
@@ -344,6 +346,6 @@ static bool mode_fits(uint32_t mode)
 void jit_block_made(struct cpu *cpu, struct block *b)
 {
     b->first_fn = b->insn[0].fn;
-    if (cpu->tr.jit && b->ra2 == RA_NONE && mode_fits(b->mode))
+    if (cpu->tr.jit && b->ra2 == RA_NONE && mode_fits(cpu->tr.jit, b->mode))
         b->insn[0].fn = count_entry;
 }

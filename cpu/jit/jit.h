@@ -28,7 +28,8 @@ struct jit_stats {
 struct jit *jit_new(struct cpu *cpu, size_t code_bytes);
 void jit_free(struct jit *j);
 const struct jit_stats *jit_stats(const struct jit *j);
-/* Entries of a block before it is translated; 1 translates everything at once, for tests. */
+/* Entries of a block before it is translated; 1 translates everything at once, single instructions
+ * too, for tests. */
 void jit_set_threshold(struct jit *j, unsigned entries);
 
 /* The block cache tells: a block has been decoded, is dying, all are gone. */

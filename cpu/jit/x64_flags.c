@@ -1,13 +1,29 @@
 /* Where the guest's flags are. See x64_tr.h. */
 #include "cpu/jit/x64_tr.h"
 
-/* The host's flags, to memory. Changes none of them. */
-static void emit_store(struct x64 *x, bool af_clear)
+/* The host's flags, to memory. Changes none of them but for OF_SF_CF. */
+static void emit_store(struct x64 *x, const struct flag_state *f)
 {
     x64_byte(x, 0x9f); /* lahf */
-    x64_setcc(x, CC_O, x64_r(RAX));
+    switch (f->of) {
+    case OF_HOST:
+        x64_setcc(x, CC_O, x64_r(RAX));
+        break;
+    case OF_CLEAR:
+        x64_byte(x, 0xb0); /* mov al, 0 */
+        x64_byte(x, 0);
+        break;
+    case OF_SF_CF: /* AH's bits 7 and 0 */
+        x64_load(x, 4, TMP1, x64_r(RAX));
+        x64_shift_imm(x, 5, 4, x64_r(TMP1), 7);
+        x64_alu_to_reg(x, X_XOR, 4, TMP1, x64_r(RAX));
+        x64_shift_imm(x, 5, 4, x64_r(TMP1), 8);
+        x64_alu_imm(x, X_AND, 4, x64_r(TMP1), 1);
+        x64_load(x, 1, RAX, x64_r(TMP1));
+        break;
+    }
     x64_store(x, 4, CPU_FIELD(tr.host_flags), RAX);
-    x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4 + af_clear);
+    x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4 + f->af_clear);
 }
 
 static void emit_recipe(struct x64 *x, const struct recipe *r)
@@ -58,7 +74,9 @@ void tr_flags_store_from(struct tr *t, struct flag_state *f)
         emit_recipe(&t->x, &f->recipe);
         f->native = true;
     }
-    emit_store(&t->x, f->af_clear);
+    emit_store(&t->x, f);
+    if (f->of == OF_SF_CF)
+        f->native = false;
     f->mem = f->host_form = true;
 }
 
@@ -93,18 +111,25 @@ void tr_flags_prepare(struct tr *t)
     to_host_form(t);
 }
 
-void tr_flags_native(struct tr *t)
+static bool looks_at_of(enum x64_cc cc)
 {
-    if (t->f.native)
+    return cc <= CC_NO || cc >= CC_L;
+}
+
+void tr_flags_native(struct tr *t, enum x64_cc cc)
+{
+    if (t->f.native && (t->f.of == OF_HOST || !looks_at_of(cc)))
         return;
-    if (t->f.recipe.kind != RECIPE_NONE) {
+    if (t->f.of != OF_HOST)
+        tr_flags_store(t);
+    if (!t->f.mem || (t->f.recipe.kind != RECIPE_NONE && t->f.of == OF_HOST)) {
         emit_recipe(&t->x, &t->f.recipe);
     } else {
-        CHECK(t->f.mem);
         to_host_form(t);
         x64_load(&t->x, 4, RAX, CPU_FIELD(tr.host_flags));
         x64_alu_imm(&t->x, X_ADD, 1, x64_r(RAX), 0x7f); /* OF from bit 0 */
         x64_byte(&t->x, 0x9e);                          /* sahf */
+        t->f.of = OF_HOST;
     }
     t->f.native = true;
 }
@@ -129,6 +154,12 @@ void tr_flags_set(struct tr *t, bool af_clear, const struct recipe *r)
         t->f.mem = true;
         t->f.recipe.kind = RECIPE_NONE;
     }
+}
+
+void tr_flags_set_by_shift(struct tr *t, bool af_clear, enum of_fix of)
+{
+    tr_flags_set(t, af_clear, NULL);
+    t->f.of = of;
 }
 
 void tr_reg_changes(struct tr *t, unsigned n)

@@ -227,12 +227,12 @@ static bool setcc(struct tr *t, const struct ir_node *v)
     if (!dst_is_mem(t)) {
         if (!dst_number(t, &n))
             return false;
-        tr_flags_native(t);
+        tr_flags_native(t, (enum x64_cc)v->aux);
         tr_reg_changes(t, n);
         x64_setcc(&t->x, (enum x64_cc)v->aux, tr_reg(t, n));
         return true;
     }
-    tr_flags_native(t);
+    tr_flags_native(t, (enum x64_cc)v->aux);
     x64_setcc(&t->x, (enum x64_cc)v->aux, CPU_FIELD(tr.spill));
     if (!tr_mem_check(t, 1, true, false, &rm))
         return false;
@@ -257,10 +257,11 @@ static bool select_value(struct tr *t, const struct ir_node *v)
         if (!tr_mem_check(t, size, false, false, &src))
             return false;
         x64_load(&t->x, size, TMP1, src);
-        src = x64_r(TMP1);
-        tr_flags_native(t);
+        x64_store(&t->x, 8, CPU_FIELD(tr.spill), TMP1);
+        tr_flags_native(t, (enum x64_cc)v->aux);
+        src = CPU_FIELD(tr.spill);
     } else {
-        tr_flags_native(t);
+        tr_flags_native(t, (enum x64_cc)v->aux);
         src = tr_reg(t, t->i->reg);
     }
     if (!dst.is_mem) {
@@ -601,10 +602,13 @@ static bool shift_by_imm(struct tr *t, unsigned how, unsigned count)
 {
     unsigned n, size = t->i->size;
     bool rotate = how >= IR_ROL, live = tr_flags_live_after(t), af_clear = true;
+    enum of_fix of = OF_HOST;
     struct x64_rm rm;
 
-    if (!count || (!rotate && count >= size * 8))
+    if (!count || (!rotate && count >= size * 8) || (rotate && count > 1 && live))
         return false;
+    if (count > 1 && !rotate)
+        of = how == IR_SHL ? OF_SF_CF : OF_CLEAR;
     if (dst_is_mem(t)) {
         if (rotate && live)
             return false; /* the flags it keeps, and the address, both want TMP0 */
@@ -617,12 +621,12 @@ static bool shift_by_imm(struct tr *t, unsigned how, unsigned count)
         if (rotate && live) {
             if (!t->f.native && t->f.recipe.kind == RECIPE_NONE && !t->f.host_form)
                 return false; /* AF may not be what it seems: flags of another block */
-            tr_flags_native(t);
+            tr_flags_native(t, CC_ALL);
             af_clear = t->f.af_clear;
         }
         shift_reg(t, how, n, (int)count);
     }
-    tr_flags_set(t, af_clear, NULL);
+    tr_flags_set_by_shift(t, af_clear, of);
     return true;
 }
 
@@ -653,9 +657,19 @@ static bool shift_by_cl(struct tr *t, unsigned how)
     x64_test_imm(&t->x, 1, x64_r(RCX), size == 8 ? 63 : 31);
     uint8_t *over = x64_jcc(&t->x, CC_Z);
     shift_reg(t, how, n, -1);
-    memset(&t->f, 0, sizeof(t->f));
-    t->f.native = t->f.af_clear = true;
-    tr_flags_store(t);
+    if (how == IR_SHR) { /* OF is the next bit below the sign, as for a count of 1 */
+        x64_byte(&t->x, 0x9f); /* lahf */
+        x64_load(&t->x, size, TMP1, tr_reg(t, n));
+        x64_shift_imm(&t->x, EXT_SHR, size, x64_r(TMP1), size * 8 - 2);
+        x64_load(&t->x, 1, RAX, x64_r(TMP1));
+        x64_store(&t->x, 4, CPU_FIELD(tr.host_flags), RAX);
+        x64_store_imm(&t->x, 4, CPU_FIELD(cc_op), CC_HOST * 4 + 1);
+    } else {
+        memset(&t->f, 0, sizeof(t->f));
+        t->f.native = t->f.af_clear = true;
+        t->f.of = how == IR_SHL ? OF_SF_CF : OF_CLEAR;
+        tr_flags_store(t);
+    }
     if (!t->x.overflow)
         x64_resolve(over, t->x.p);
     if (size == 4) { /* in any case */
@@ -877,8 +891,8 @@ static bool jump_if(struct tr *t, unsigned cc)
 
     if (!target_offset(t, &to))
         return false;
-    tr_flags_native(t);
     tr_flags_store(t);
+    tr_flags_native(t, (enum x64_cc)cc);
     tr_goto_if(t, (enum x64_cc)cc, to, next_offset(t));
     return true;
 }

@@ -40,10 +40,15 @@ struct recipe {
     int32_t imm;
 };
 
+/* What OF is where the host's is not the guest's: after shifts by more than 1, where the manual leaves it
+ * undefined and processors differ. */
+enum of_fix { OF_HOST, OF_CLEAR, OF_SF_CF /* SF != CF */ };
+
 struct flag_state {
     bool native, mem;
     bool host_form; /* memory holds CC_HOST for certain */
     bool af_clear;  /* AF is 0 whatever the host's flags say: cc_op in memory is one more */
+    enum of_fix of;
     struct recipe recipe;
 };
 
@@ -88,19 +93,24 @@ struct tr {
 
 /* The running instruction is about to destroy the host's flags before its own effects. */
 void tr_flags_clobber(struct tr *t);
-/* Makes the host's flags the guest's (uses TMP0 if they are not yet). */
-void tr_flags_native(struct tr *t);
+/* Makes the host's flags the guest's (uses the temporaries if they are not yet); cc is the condition that
+ * looks at them. */
+void tr_flags_native(struct tr *t, enum x64_cc cc);
+#define CC_ALL CC_LE /* looks at OF too */
 /* Makes the host's CF the guest's, after tr_flags_prepare or where they are native; uses no temporaries,
  * destroys the other flags. */
 void tr_flags_carry(struct tr *t);
 /* Puts them where tr_flags_carry finds them; uses TMP0. */
 void tr_flags_prepare(struct tr *t);
-/* Puts them in memory if they are not there. Leaves native ones alone; uses TMP0. */
+/* Puts them in memory if they are not there. Uses the temporaries, and leaves native ones alone but where OF
+ * had to be computed. */
 void tr_flags_store(struct tr *t);
 /* The same from a given state, in cold code. */
 void tr_flags_store_from(struct tr *t, struct flag_state *f);
 /* The running instruction has set all six in the host's flags. */
 void tr_flags_set(struct tr *t, bool af_clear, const struct recipe *r);
+/* ... by a shift. */
+void tr_flags_set_by_shift(struct tr *t, bool af_clear, enum of_fix of);
 /* Guest register n will change in the running instruction, which does not set the flags. To be called
  * before TMP0 is in use. */
 void tr_reg_changes(struct tr *t, unsigned n);

@@ -1,4 +1,4 @@
-/* Instructions that the host has too (AT_HOST): the guest's instruction again, with its general registers
+/* Instructions that the host has too (AT_HOST), vector ones above all: the guest's instruction again, with its general registers
  * and its memory operand replaced by the host's. Vector register n is the host's vector register n.
  *
  * MXCSR is the guest's while guest vectors are in registers, its exceptions all masked: cold code and
@@ -9,12 +9,13 @@
 /* What the operand string of a row says. */
 struct shape {
     char reg, rm;        /* letters of the operands in modrm.reg and modrm.rm; 0: none */
+    bool general_vvvv;
     unsigned mem_size;   /* of a memory operand, 0 if it is not clear */
-    bool imm8, writes_rm, scaled; /* scaled: a piece of the vector, which grows with VEX.L */
+    bool imm8, imm_is_reg, writes_rm, scaled; /* scaled: a piece of the vector, which grows with VEX.L */
     bool sets_flags;
 };
 
-static unsigned width_of(const char *o, const struct insn *i, bool avx)
+static unsigned width_of(const char *o, const struct insn *i, bool avx, bool code64)
 {
     switch (o[1]) {
     case 'b':
@@ -25,8 +26,10 @@ static unsigned width_of(const char *o, const struct insn *i, bool avx)
         return o[2] == 'q' ? 16 : 4;
     case 'q':
         return 8;
+    case 'v':
+        return i->size;
     case 'y':
-        return i->prefix & PFX_REXW ? 8 : 4;
+        return code64 && (i->prefix & PFX_REXW) ? 8 : 4;
     case 's':
         return o[2] == 's' ? 4 : 8;
     case 'x':
@@ -37,7 +40,7 @@ static unsigned width_of(const char *o, const struct insn *i, bool avx)
     }
 }
 
-static struct shape shape_of(const struct insn *i)
+static struct shape shape_of(const struct insn *i, bool code64)
 {
     const struct insn_row *row = insn_row(i);
     bool avx = row->attr & AT_AVX;
@@ -56,20 +59,24 @@ static struct shape shape_of(const struct insn *i)
         case 'M':
             s.rm = o[0];
             s.writes_rm = o == row->operands;
-            s.mem_size = width_of(o, i, avx);
+            s.mem_size = width_of(o, i, avx, code64);
             s.scaled = s.mem_size < 16 && o[1] != 's';
             if ((o[0] == 'E' || o[0] == 'R') && o[1] == 'b')
                 s.mem_size = 0; /* register numbers are byte offsets there */
             break;
+        case 'B':
+            s.general_vvvv = true;
+            break;
         case 'I':
         case 'L':
             s.imm8 = true;
+            s.imm_is_reg = o[0] == 'L';
             break;
         default:
             break;
         }
     }
-    s.sets_flags = strstr(row->name, "COMIS") || strstr(row->name, "PTEST") ||
+    s.sets_flags = strcmp(row->name, "POPCNT") == 0 || strstr(row->name, "COMIS") || strstr(row->name, "PTEST") ||
                    strstr(row->name, "VTESTP");
     return s;
 }
@@ -88,6 +95,10 @@ static bool host_has(enum cpu_feature f)
         return __builtin_cpu_supports("sse4.1");
     case F_SSE42:
         return __builtin_cpu_supports("sse4.2");
+    case F_POPCNT:
+        return __builtin_cpu_supports("popcnt");
+    case F_BMI2:
+        return __builtin_cpu_supports("bmi2");
     case F_AES:
         return __builtin_cpu_supports("aes");
     case F_PCLMUL:
@@ -108,17 +119,33 @@ static bool host_has(enum cpu_feature f)
     }
 }
 
+/* Prefetches, fences and the many NOPs: nothing to do. */
+static bool is_hint(const struct insn_row *row)
+{
+    return row->attr & AT_NOFAULT;
+}
+
+static bool is_vector(const struct insn_row *row)
+{
+    return row->attr & (AT_SSE | AT_AVX);
+}
+
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
 {
     const struct insn_row *row = insn_row(i);
     bool avx = row->attr & AT_AVX;
     struct shape s;
 
-    if (!(row->attr & AT_HOST) || !host_has((enum cpu_feature)row->feature))
+    *vec = VEC_NONE;
+    if (!(row->attr & AT_HOST))
         return false;
-    if (!(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
+    if (is_hint(row))
+        return true;
+    if (!host_has((enum cpu_feature)row->feature))
         return false;
-    s = shape_of(i);
+    if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
+        return false;
+    s = shape_of(i, t->code64);
     if (!s.rm || !s.mem_size)
         return false;
     if (insn_is_mem(i)) {
@@ -126,21 +153,23 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         if (avx && i->size == 32 && s.scaled && !broadcast && !(row->attr & AT_LIG))
             return false;
     }
-    *vec = avx ? VEC_YMM : VEC_XMM;
+    if (is_vector(row))
+        *vec = avx ? VEC_YMM : VEC_XMM;
     return true;
 }
 
 bool tr_native_touches_memory(const struct insn *i)
 {
-    return insn_is_mem(i);
+    return insn_is_mem(i) && !is_hint(insn_row(i));
 }
 
 bool tr_native_sets_flags(const struct insn *i)
 {
-    return shape_of(i).sets_flags;
+    return shape_of(i, false).sets_flags;
 }
 
-static void emit_again(struct tr *t, unsigned reg, struct x64_rm rm, const struct shape *s)
+static void emit_again(struct tr *t, unsigned reg, struct x64_rm rm, unsigned vvvv,
+                       const struct shape *s)
 {
     static const uint8_t prefix[] = {[P_66] = 0x66, [P_F3] = 0xf3, [P_F2] = 0xf2};
     static const uint8_t pp[] = {[P_66] = 1, [P_F3] = 2, [P_F2] = 3};
@@ -148,34 +177,48 @@ static void emit_again(struct tr *t, unsigned reg, struct x64_rm rm, const struc
     const struct insn_row *row = insn_row(i);
     bool w = i->prefix & PFX_REXW;
 
-    if (row->attr & AT_AVX) {
+    /* Outside 64-bit code VEX.W says nothing where no row is chosen by it. */
+    if (!t->code64)
+        w = row->attr & AT_W1;
+    if (row->attr & (AT_AVX | AT_VEX)) {
         unsigned map = row->opcode > 0xffff ? (row->opcode >> 8 & 0xff) == 0x38 ? 2 : 3 : 1;
-        x64_vex(&t->x, map, pp[row->prefix], w, i->size == 32 && !(row->attr & AT_LIG), i->vvvv,
+        x64_vex(&t->x, map, pp[row->prefix], w, i->size == 32 && !(row->attr & AT_LIG), vvvv,
                 row->opcode & 0xff, reg, rm);
+    } else if (!is_vector(row)) {
+        x64_op(&t->x, row->prefix == P_66 ? 0 : prefix[row->prefix], row->opcode, i->size, reg, rm,
+               0);
     } else {
         x64_op(&t->x, prefix[row->prefix], row->opcode, w ? 8 : 4, reg, rm, 0);
     }
-    if (s->imm8)
-        x64_byte(&t->x, (unsigned)i->imm & 0xff);
+    if (s->imm8) /* where it names a register, that is one of eight outside 64-bit code */
+        x64_byte(&t->x, (unsigned)i->imm & (s->imm_is_reg && !t->code64 ? 0x7f : 0xff));
 }
 
 bool tr_native(struct tr *t)
 {
     const struct insn *i = t->i;
     const struct insn_row *row = insn_row(i);
-    enum jit_vec vec;
-    struct shape s = shape_of(i);
+    struct shape s = shape_of(i, t->code64);
     unsigned reg = s.reg ? i->reg : row->form_reg, written = REG_ZERO;
+    unsigned vvvv = i->vvvv;
     struct x64_rm rm = x64_r(i->rm);
 
-    if (!tr_is_native(t, i, &vec))
-        return false;
+    if (is_hint(row))
+        return true;
+    if (s.general_vvvv) {
+        if (tr_reg(t, vvvv).is_mem)
+            return false;
+        vvvv = x64_host_of[vvvv];
+    }
     if (s.reg == 'G') {
         if (s.writes_rm && tr_reg(t, i->reg).is_mem)
             return false; /* read from memory: a third operand */
+        if (!is_vector(row) && i->size == 2 && tr_reg(t, i->reg).is_mem)
+            return false;
         if (!s.writes_rm) {
             written = i->reg;
-            tr_reg_changes(t, written);
+            if (!s.sets_flags)
+                tr_reg_changes(t, written);
         }
         reg = tr_reg(t, i->reg).is_mem ? TMP1 : x64_host_of[i->reg];
     }
@@ -197,7 +240,7 @@ bool tr_native(struct tr *t)
             rm = x64_r(TMP1);
         }
     }
-    emit_again(t, reg, rm, &s);
+    emit_again(t, reg, rm, vvvv, &s);
     if (written != REG_ZERO && tr_reg(t, written).is_mem)
         x64_store(&t->x, 8, tr_reg(t, written), TMP1);
     if (s.sets_flags)

@@ -92,6 +92,9 @@ struct oracle_ours *oracle_ours_new(void)
     }
     physmap_set_listener(o->map,
                          &(struct physmap_listener){o, view_changed, flags_set, code_written});
+    if (getenv("TINAMOU_ENGINE") && strcmp(getenv("TINAMOU_ENGINE"), "jit") == 0 &&
+        !cpu_use_translator(cpu, 16 * MIB, 1))
+        fprintf(stderr, "there is no translator for this host: interpreted\n");
     cpu_reset(cpu, false);
     fill_memory(o);
     cpu->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_ET | CR0_WP | CR0_MP | CR0_AM;

@@ -88,7 +88,7 @@ START_TEST(values)
     ck_assert(!PARSE1("--cpus=9"));
     ck_assert(!PARSE1("--cpus=0"));
     ck_assert(!PARSE1("--cpu=6502"));
-    ck_assert(!PARSE1("--engine=jit"));
+    ck_assert(!PARSE1("--engine=fast"));
     ck_assert(PARSE1("--engine=interp"));
     ck_assert(!PARSE1("--clock=wall"));
     ck_assert(PARSE4("--serial", "file:/a:b", "--serial", "null"));
