@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# The command line of snapshots: what saves, what restores, what the snapshot commands print, and with
+# which status they end. A boot sector that counts on the screen is guest enough.
+# usage: test_command.sh TINAMOU
+set -euo pipefail
+tinamou=$(realpath "${1:?usage: test_command.sh TINAMOU}")
+dir=$(mktemp -d)
+program=''
+trap '[ -z "$program" ] || kill -9 $program; rm -rf "$dir"' EXIT
+cd "$dir"
+
+die() {
+    echo "test_command: $*" >&2
+    cat log >&2
+    exit 1
+}
+
+# status WANTED COMMAND...: what it prints goes to out and err
+status() {
+    local got=0
+    "${@:2}" > out 2> err || got=$?
+    [ $got = "$1" ] || { cat out err >&2 && die "status $got, not $1: ${*:2}"; }
+}
+
+# Prints a letter, waits for four ticks, and again: mov ah, 0eh; mov al, 'a'; int 10h; hlt...; jmp.
+printf '\xb4\x0e\xb0\x61\xcd\x10\xf4\xf4\xf4\xf4\xeb\xf4' > floppy
+truncate -s 510 floppy
+printf '\x55\xaa' >> floppy
+truncate -s 1474560 floppy
+mkdir saved
+truncate -s 1M disk
+"$tinamou" run --headless --serial null --clock insn --memory 16M --floppy floppy --boot a \
+    --disk disk,readonly=on --snapshot-dir saved --name box 2> log &
+program=$!
+sleep 1
+
+# save N: the N-th snapshot, whose name is in $snapshot
+save() {
+    kill -USR1 $program
+    for _ in $(seq 300); do
+        [ "$(grep -c 'tinamou: saved saved/box-.*\.snap: .* stood still for .* ms' log)" = "$1" ] && break
+        sleep 0.2
+    done
+    snapshot=$(sed -n "$1s/tinamou: saved \(.*\.snap\): .*/\1/p" log)
+    [ -s "$snapshot" ] || die "no snapshot after SIGUSR1"
+}
+save 1
+first=$snapshot
+sleep 1
+save 2
+second=$snapshot
+[ "$first" != "$second" ] || die "one snapshot was written over the other"
+kill $program
+wait $program || true
+program=''
+
+status 0 "$tinamou" snapshot verify "$first" "$second"
+grep -q "$second: whole" out
+status 0 "$tinamou" snapshot info "$first"
+grep -q '^name  *box' out
+grep -q '^    ch\[0\]\.' out
+status 0 "$tinamou" snapshot info --json --thumbnail picture.png "$first"
+python3 - << 'END' || die "the JSON is not as it should be"
+import json
+d = json.load(open('out'))
+assert d['configuration']['memory'] == 16 << 20 and d['configuration']['clock'] == 'insn'
+assert d['name'] == 'box' and d['instructions'] > 0 and len(d['id']) == 16
+assert {'machine', 'cpu0', 'pit', 'vga', 'vmgenid'} <= set(d['state'])
+assert any(s['name'] == 'ram' and s['size'] == 16 << 20 for s in d['contents'])
+assert [b['device'] for b in d['bases']] == ['disk0'], d['bases']
+assert open('picture.png', 'rb').read(8) == b'\x89PNG\r\n\x1a\n'
+END
+status 0 "$tinamou" snapshot diff "$first" "$first"
+status 1 "$tinamou" snapshot diff --json "$first" "$second"
+python3 -c 'import json; d = json.load(open("out")); assert not d["same"] and d["fields"]' ||
+    die "the difference is not as it should be"
+status 1 "$tinamou" snapshot diff "$first" "$second"
+grep -q '^[0-9]* fields and [0-9]* pages differ' out
+status 0 "$tinamou" snapshot flatten "$first" flat
+status 0 "$tinamou" snapshot diff "$first" flat
+status 1 "$tinamou" snapshot flatten "$first" flat
+grep -q '^tinamou: flat exists: ' err
+
+# It goes on, the same each time, and from where it was.
+run=("$tinamou" run --headless --serial null --restore)
+status 124 "${run[@]}" "$first" --limit-insns 1000000 --state-hash-every 500000
+mv err a
+status 124 "${run[@]}" flat --limit-insns 1000000 --state-hash-every 500000
+cmp a err || die "two runs from one snapshot differ"
+status 124 "${run[@]}" "$first" --limit-insns 1000000 --state-hash-every 500000 --fresh-identity
+! cmp -s a err || die "--fresh-identity changes nothing"
+mv disk elsewhere
+status 1 "${run[@]}" "$first" --limit-insns 1
+status 124 "${run[@]}" "$first" --limit-insns 1 --disk elsewhere
+printf x | dd of=elsewhere bs=1 seek=100000 conv=notrunc 2> /dev/null
+status 1 "${run[@]}" "$first" --limit-insns 1 --disk elsewhere
+
+# Damage, and what cannot be.
+head -c 5000 "$first" > short
+status 1 "$tinamou" snapshot verify short
+status 1 "${run[@]}" short
+grep -q '^tinamou: .*damaged or cut short' err
+status 1 "$tinamou" snapshot info floppy-that-is-not-there
+status 1 "$tinamou" run --headless --snapshot-dir nowhere
+status 2 "$tinamou" snapshot
+status 2 "$tinamou" snapshot nonsense
+status 2 "$tinamou" snapshot info
+status 2 "$tinamou" snapshot diff "$first"
+status 2 "$tinamou" snapshot verify --json "$first"
+status 2 "$tinamou" run --restore "$first" --memory 1G
+status 0 "$tinamou" snapshot --help
+status 0 "$tinamou" help snapshot
