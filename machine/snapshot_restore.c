@@ -309,7 +309,8 @@ bool tnm_restore_poll(tnm_machine *m, uint64_t *done, uint64_t *total)
 
 void machine_restore_done(struct tnm_machine *m)
 {
-    if (!m->lazy || !lazy_finished(m->lazy, NULL, NULL) || lazy_failed(m->lazy, NULL))
+    /* The workers of a save look into it. */
+    if (!m->lazy || m->save || !lazy_finished(m->lazy, NULL, NULL) || lazy_failed(m->lazy, NULL))
         return;
     lazy_end(m->lazy);
     m->lazy = NULL;
