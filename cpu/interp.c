@@ -118,7 +118,8 @@ static const struct insn *goto_slow(struct cpu *cpu, unsigned slot)
         cpu->blk = NULL;
         return NULL;
     }
-    if (!from->dead && !from->link[slot].to)
+    /* The page may have been mapped elsewhere since `from` was entered, without a flush so far. */
+    if (!from->dead && !from->link[slot].to && !((from->ra ^ to->ra) & PAGE_MASK))
         block_set_link(&from->link[slot], to);
     const struct insn *first = interp_enter(cpu, to, cpu->rip);
     DISPATCH(first);

@@ -174,7 +174,8 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     j->stats.links++;
     if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup(cpu, rip)) || !b->code)
         return NULL;
-    if (!e->to) {
+    /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
+    if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
         e->to = b;
         e->next_in = b->exits_in;
         b->exits_in = e;

@@ -12,6 +12,7 @@ struct jit_exit {
     const uint8_t *stub;    /* where it leads while it is not linked */
     struct block *to;       /* linked to, or NULL */
     struct jit_exit *next_in; /* other exits into the same block */
+    uint64_t page;          /* store address of the page it is in */
     uint16_t offset;        /* of the target in the page */
 };
 

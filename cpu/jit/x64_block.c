@@ -143,6 +143,7 @@ static void link_exit(struct tr *t, uint8_t *at, uint32_t offset)
     struct jit_exit *e = jit_exit_new(t->j, &c->exit);
 
     CHECK(e);
+    e->page = align_down(t->b->ra, PAGE_SIZE);
     e->offset = (uint16_t)offset;
     tr_cold_from(c, at);
 }
