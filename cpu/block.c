@@ -266,18 +266,30 @@ static uint64_t code_linear(const struct cpu *cpu, uint64_t rip)
     return cpu->mode & MODE_CODE64 ? lin : (uint32_t)lin;
 }
 
-static struct block *lookup_slow(struct cpu *cpu, uint64_t lin, struct jump *j)
+static struct block *by_address(struct cpu *cpu, uint64_t lin)
 {
     const struct tlb_entry *e = &cpu->tlb[(lin >> PAGE_SHIFT) & (TLB_SIZE - 1)];
-    struct block *b;
 
     if (e->exec != (lin & PAGE_MASK))
         return NULL;
-    b = search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0), cpu->mode);
+    return search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0), cpu->mode);
+}
+
+static struct block *lookup_slow(struct cpu *cpu, uint64_t lin, struct jump *j)
+{
+    struct block *b = by_address(cpu, lin);
+
     if (!b || b->ra2 != RA_NONE)
         return NULL;
     *j = (struct jump){lin, cpu->mmu.generation, cpu->mmu.tlb, b};
     return b;
+}
+
+struct block *block_lookup_any(struct cpu *cpu, uint64_t rip)
+{
+    struct block *b = block_lookup(cpu, rip);
+
+    return b ? b : by_address(cpu, code_linear(cpu, rip));
 }
 
 struct block *block_lookup(struct cpu *cpu, uint64_t rip)

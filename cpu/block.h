@@ -53,6 +53,8 @@ struct block *block_find(struct cpu *cpu, uint32_t mode_extra);
 /* The block for rip if it is in the cache and can be entered at once, else NULL; no faults, no
  * decoding: what branches between pages use. */
 struct block *block_lookup(struct cpu *cpu, uint64_t rip);
+/* The same, and also a block that reaches into the next page, of which nothing has been looked up. */
+struct block *block_lookup_any(struct cpu *cpu, uint64_t rip);
 /* Makes link lead to `to`. */
 void block_set_link(struct block_link *link, struct block *to);
 

@@ -10,8 +10,8 @@
 #include "cpu/xsave.h"
 
 /* Room for about a third of a million decoded instructions; not resident until used. */
-#define BLOCK_ARENA_BYTES (16 * MIB) /* of decoded code, at most, for one CPU ... */
-#define BLOCK_ARENA_ALL   (48 * MIB) /* ... and for all together */
+#define BLOCK_ARENA_BYTES (64 * MIB) /* of decoded code, at most, for one CPU ... */
+#define BLOCK_ARENA_ALL   (192 * MIB) /* ... and for all together */
 
 /* ---- interrupts from outside ---------------------------------------------------------------- */
 

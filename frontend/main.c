@@ -24,12 +24,12 @@ static int command_run(int argc, char **argv)
                       (opt.display == DISPLAY_AUTO && has_display());
         if (opt.help) {
             status = STATUS_OK;
-        } else if (window) {
+        } else if (window && !opt.lockstep) {
             status = run_window(&opt);
         } else {
             if (opt.nserials == 0)
                 opt.serial[opt.nserials++].kind = SERIAL_STDIO;
-            status = run_headless(&opt);
+            status = opt.lockstep ? run_lockstep(&opt) : run_headless(&opt);
         }
     }
     options_free(&opt);

@@ -334,8 +334,20 @@ static bool opt_engine(struct options *o, const char *name, const char *arg)
         o->cfg.engine = TNM_ENGINE_INTERP;
     else if (strcmp(arg, "jit") == 0)
         o->cfg.engine = TNM_ENGINE_JIT;
+    else if (strcmp(arg, "lockstep") == 0)
+        o->cfg.engine = TNM_ENGINE_INTERP;
     else
-        return usage_error("no engine '%s': use auto, interp or jit", arg);
+        return usage_error("no engine '%s': use auto, interp, jit or lockstep", arg);
+    o->lockstep = strcmp(arg, "lockstep") == 0;
+    return true;
+}
+
+static bool opt_code_cache(struct options *o, const char *name, const char *arg)
+{
+    if (!parse_size(name, arg, &o->cfg.code_cache))
+        return false;
+    if (o->cfg.code_cache < MIB || o->cfg.code_cache > 2048 * MIB)
+        return usage_error("--code-cache '%s' is not 1M to 2G: the default is 128M", arg);
     return true;
 }
 
@@ -488,7 +500,10 @@ static const struct option_def run_options[] = {
     {"serial", "WHERE", opt_serial,
      "stdio, file:PATH, null, pty or socket:PATH; repeatable,\n"
      "the first is COM1 (default: stdio when headless)"},
-    {"engine", "ENGINE", opt_engine, "auto, interp, or jit: translate at once (default auto)"},
+    {"engine", "ENGINE", opt_engine,
+     "auto: translate hot code; interp; jit: translate all code;\n"
+     "lockstep: two machines side by side, compared (default auto)"},
+    {"code-cache", "SIZE", opt_code_cache, "memory for translated code (default 128M)"},
     {"clock", "CLOCK", opt_clock,
      "host: guest time follows the host's (default)\n"
      "insn: guest time counts instructions; repeatable"},
@@ -624,6 +639,9 @@ static bool check_options(const struct options *o)
         return usage_error("--initrd without --kernel: name the kernel too");
     if (o->cfg.append && !o->cfg.kernel)
         return usage_error("--append without --kernel: name the kernel too");
+    if (o->lockstep && (o->cfg.clock != TNM_CLOCK_INSN || o->restore))
+        return usage_error("--engine lockstep compares runs from power-on that are repeatable: add "
+                           "--clock insn, without --restore");
     if (o->cfg.state_hash_every && o->cfg.clock != TNM_CLOCK_INSN)
         return usage_error("--state-hash-every needs a repeatable run: add --clock insn");
     return true;

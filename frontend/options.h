@@ -26,6 +26,7 @@ struct options {
     const char *machine_option; /* one that describes the machine, if any was given */
     const char *name, *snapshot_dir;
     bool fresh_identity, clock_given;
+    bool lockstep; /* --engine lockstep; cfg.engine is that of the first machine */
     bool stats;
     bool help; /* was asked for and printed: there is nothing to run */
     /* Strings that had to be cut out of arguments. */

@@ -57,6 +57,8 @@ static void host_side(struct session *s, tnm_config *cfg)
         cfg->serial[i] = (tnm_serial){serial_out, s->ports[i]};
     if (cfg->nserials < s->nports)
         cfg->nserials = s->nports;
+    cfg->engine = s->opt->cfg.engine;
+    cfg->code_cache = s->opt->cfg.code_cache;
     cfg->log = s->opt->cfg.log;
     cfg->state_hash_every = s->opt->cfg.state_hash_every;
     cfg->log_line = print_log;
@@ -108,6 +110,16 @@ static tnm_machine *restore(struct session *s, tnm_error *err)
             snap, &cfg, &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
     tnm_snapshot_close(snap);
     return m;
+}
+
+tnm_machine *session_twin(struct session *s, enum tnm_engine engine, tnm_error *err)
+{
+    tnm_config cfg = s->opt->cfg;
+
+    cfg.engine = engine;
+    cfg.clock = s->clock;
+    cfg.nserials = 0;
+    return tnm_create(&cfg, err);
 }
 
 static tnm_machine *create(struct session *s, tnm_error *err)
@@ -258,6 +270,25 @@ static double percent_hit(uint64_t total, uint64_t misses)
     return total > misses ? 100.0 * (double)(total - misses) / (double)total : 0;
 }
 
+static void print_translator(const tnm_stats *st)
+{
+    fprintf(stderr,
+            "translated blocks %16" PRIu64 "   %.1f instructions each, %" PRIu64 " refused\n"
+            "translated code   %16" PRIu64 "   bytes, %.1f for one of the guest\n"
+            "translation time  %16.3f   seconds, %.2f us a block\n"
+            "code cache emptied%16" PRIu64 "\n"
+            "entries           %16" PRIu64 "\n"
+            "slow instructions %16" PRIu64 "   by the interpreter, and on\n"
+            "exits to the loop %16" PRIu64 "   by an instruction that ends a run\n"
+            "branches looked up%16" PRIu64 "   %.1f%% to code that is not translated\n"
+            "links made        %16" PRIu64 "\n",
+            st->jit_blocks, (double)st->jit_insns / (double)st->jit_blocks, st->jit_refused,
+            st->jit_host_bytes, (double)st->jit_host_bytes / (double)st->jit_guest_bytes,
+            (double)st->jit_ns / 1e9, (double)st->jit_ns / 1e3 / (double)st->jit_blocks,
+            st->jit_flushes, st->jit_enters, st->jit_slow, st->jit_ends, st->jit_lookups,
+            100.0 - percent_hit(st->jit_lookups, st->jit_lookup_misses), st->jit_links);
+}
+
 static void print_stats(const struct session *s)
 {
     tnm_stats st;
@@ -281,6 +312,8 @@ static void print_stats(const struct session *s)
             percent_hit(st.blocks, st.block_misses), st.block_misses, st.tlb_slow,
             percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes, st.interrupts,
             st.exceptions, (double)st.virtual_ns / 1e9, idle * 100, (double)st.host_ns / 1e9);
+    if (st.jit_blocks)
+        print_translator(&st);
 }
 
 int session_close(struct session *s)

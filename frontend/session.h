@@ -22,6 +22,8 @@ struct session {
 
 /* Opens everything; on failure says why on stderr, leaves nothing behind, returns false. */
 bool session_open(struct session *s, const struct options *opt);
+/* A second machine like the session's, which drops what it sends; NULL with *err filled. */
+tnm_machine *session_twin(struct session *s, enum tnm_engine engine, tnm_error *err);
 /* About ten milliseconds of the run, and the serial ports' traffic. False when it is over. */
 bool session_step(struct session *s);
 /* Millions of instructions a second of host time in which the guest was not idle, between two
@@ -30,5 +32,8 @@ double session_speed(const struct session *s, const tnm_stats *from, const tnm_s
                      double *idle);
 /* Screenshot at exit, statistics, and the end of the machine. Returns the exit status. */
 int session_close(struct session *s);
+
+/* frontend/lockstep.c: --engine lockstep; returns the exit status. */
+int run_lockstep(const struct options *opt);
 
 #endif

@@ -117,10 +117,21 @@ void tnm_power_button(tnm_machine *m);     /* ACPI power button */
 uint64_t tnm_time_ns(const tnm_machine *m);
 uint64_t tnm_insns(const tnm_machine *m);
 uint64_t tnm_state_hash(tnm_machine *m);
+uint64_t tnm_cpu_hash(tnm_machine *m); /* of the vCPUs alone */
+/* vCPU n's registers and the code at its instruction pointer, as text in lines; returns the length as
+ * snprintf does. */
+size_t tnm_cpu_describe(tnm_machine *m, unsigned n, char *buf, size_t size);
 
 typedef struct tnm_stats {
     uint64_t insns, blocks, block_misses, tlb_slow, tlb_fills, tlb_flushes, interrupts, exceptions;
     uint64_t host_ns, idle_ns, virtual_ns;
+    /* The translator. Of the instructions it translated: */
+    uint64_t jit_blocks, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
+        jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */;
+    /* Ways into and out of its code: */
+    uint64_t jit_enters, jit_slow /* single instructions by the interpreter */, jit_ends /* those that
+        end a run */, jit_links, jit_lookups /* indirect branches not in the table */,
+        jit_lookup_misses /* to code that is not translated */;
 } tnm_stats;
 void tnm_get_stats(const tnm_machine *m, tnm_stats *out);
 

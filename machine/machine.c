@@ -19,6 +19,7 @@
 #include "devices/kbc.h"
 #include "devices/uart.h"
 #include "devices/vga.h"
+#include "cpu/jit/jit.h"
 #include "machine/machine_int.h"
 #include "machine/disks.h"
 
@@ -296,8 +297,9 @@ static bool create_cpus(struct tnm_machine *m, struct error *err)
         if (!m->cpu[i])
             return false;
         m->ncpus = i + 1;
-        if (m->cfg.engine == TNM_ENGINE_JIT)
-            cpu_use_translator(m->cpu[i], m->cfg.code_cache / m->cfg.cpus, 0);
+        if (m->cfg.engine != TNM_ENGINE_INTERP)
+            cpu_use_translator(m->cpu[i], m->cfg.code_cache / m->cfg.cpus,
+                               m->cfg.engine == TNM_ENGINE_JIT);
     }
     if (m->ncpus > 1 && !machine_cpu_has_apic(m))
         return error_set(err, ERR_INVALID,
@@ -429,6 +431,23 @@ uint64_t tnm_insns(const tnm_machine *m)
     return machine_insns(m);
 }
 
+static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
+{
+    out->jit_blocks += j->blocks;
+    out->jit_insns += j->insns;
+    out->jit_guest_bytes += j->guest_bytes;
+    out->jit_host_bytes += j->host_bytes;
+    out->jit_ns += j->ns;
+    out->jit_refused += j->refused;
+    out->jit_flushes += j->flushes;
+    out->jit_enters += j->enters;
+    out->jit_slow += j->one;
+    out->jit_ends += j->end;
+    out->jit_links += j->links;
+    out->jit_lookups += j->lookups;
+    out->jit_lookup_misses += j->lookup_misses;
+}
+
 void tnm_get_stats(const tnm_machine *m, tnm_stats *out)
 {
     *out = (tnm_stats){.insns = machine_insns(m),
@@ -444,6 +463,8 @@ void tnm_get_stats(const tnm_machine *m, tnm_stats *out)
         out->tlb_flushes += c->mmu.stat_flushes + c->mmu.stat_page_flushes;
         out->interrupts += c->stat_interrupts;
         out->exceptions += c->stat_exceptions;
+        if (c->tr.jit)
+            add_jit_stats(out, jit_stats(c->tr.jit));
     }
 }
 

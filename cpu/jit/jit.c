@@ -9,7 +9,7 @@
 #include "cpu/interp.h"
 #include "cpu/jit/jit_int.h"
 
-#define THRESHOLD 48
+#define THRESHOLD 16
 
 /* ---- code memory ------------------------------------------------------------------------------- */
 
@@ -150,7 +150,7 @@ const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.lookups++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup(cpu, rip)) || !b->code) {
+    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
         j->stats.lookup_misses++;
         return NULL;
     }
@@ -172,7 +172,7 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup(cpu, rip)) || !b->code)
+    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code)
         return NULL;
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
@@ -347,6 +347,6 @@ static bool mode_fits(const struct jit *j, uint32_t mode)
 void jit_block_made(struct cpu *cpu, struct block *b)
 {
     b->first_fn = b->insn[0].fn;
-    if (cpu->tr.jit && b->ra2 == RA_NONE && mode_fits(cpu->tr.jit, b->mode))
+    if (cpu->tr.jit && mode_fits(cpu->tr.jit, b->mode))
         b->insn[0].fn = count_entry;
 }

@@ -297,11 +297,33 @@ static void emit_insn(struct tr *t)
     }
 }
 
+/* An instruction that reaches into the next page: only while that page is where it was decoded from. The
+ * run loop looks again, and fills the TLB, if it does not seem so. */
+static void emit_second_page(struct tr *t)
+{
+    struct x64 *x = &t->x;
+    const uint8_t *host = physmap_host(t->cpu->env.mem, t->b->ra2);
+
+    tr_rip(t, TMP0, PAGE_SIZE);
+    x64_load(x, 4, TMP1, x64_r(TMP0));
+    x64_shift_imm(x, 5, 4, x64_r(TMP1), PAGE_SHIFT - 5);
+    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), (TLB_SIZE - 1) << 5);
+    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tlb));
+    x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, offsetof(struct tlb_entry, exec)));
+    tr_cold_from(&t->cold[0], x64_jcc(x, CC_NZ));
+    x64_alu_to_reg(x, X_ADD, 8, TMP0, x64_m(TMP1, offsetof(struct tlb_entry, addend)));
+    x64_mov_imm(x, TMP1, (uintptr_t)host);
+    x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_r(TMP1));
+    tr_cold_from(&t->cold[0], x64_jcc(x, CC_NZ));
+}
+
 static void emit_entry(struct tr *t)
 {
     tr_cold(t, COLD_BUDGET);
     x64_alu_imm(&t->x, X_SUB, 8, CPU_FIELD(budget), t->b->n);
     tr_cold_from(&t->cold[0], x64_jcc(&t->x, CC_S));
+    if (t->b->ra2 != RA_NONE)
+        emit_second_page(t);
     if (t->vec) {
         struct cold *c = tr_cold(t, COLD_LOAD_VEC);
         x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(tr.vec_live), t->vec);
