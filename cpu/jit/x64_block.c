@@ -285,7 +285,9 @@ static void emit_insn(struct tr *t)
 
     t->one = NULL;
     if (!raises(t))
-        done = t->hot[t->k] ? tr_hot(t) : t->native[t->k] && tr_native(t);
+        done = t->hot[t->k]      ? tr_hot(t)
+               : t->native[t->k] ? tr_native(t)
+                                 : !(insn_row(t->i)->attr & AT_END) && tr_general(t);
     if (!done) {
         CHECK(!t->one);
         emit_by_interpreter(t);

@@ -94,13 +94,14 @@ void tr_flags_clobber(struct tr *t)
         t->f.mem = true; /* needed by nobody: whatever memory holds will do */
 }
 
-static void to_host_form(struct tr *t)
+/* strict: and AF what memory says. */
+static void to_host_form(struct tr *t, bool strict)
 {
     if (t->f.host_form)
         return;
     struct cold *c = tr_cold(t, COLD_LOAD_FLAGS);
     x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(cc_op), CC_HOST * 4);
-    tr_cold_from(c, x64_jcc(&t->x, CC_C)); /* it is the greatest kind */
+    tr_cold_from(c, x64_jcc(&t->x, strict ? CC_NZ : CC_C)); /* it is the greatest kind */
     c->back = t->x.p;
     t->f.host_form = true;
 }
@@ -108,7 +109,7 @@ static void to_host_form(struct tr *t)
 void tr_flags_prepare(struct tr *t)
 {
     tr_flags_store(t);
-    to_host_form(t);
+    to_host_form(t, false);
 }
 
 static bool looks_at_of(enum x64_cc cc)
@@ -125,13 +126,20 @@ void tr_flags_native(struct tr *t, enum x64_cc cc)
     if (!t->f.mem || (t->f.recipe.kind != RECIPE_NONE && t->f.of == OF_HOST)) {
         emit_recipe(&t->x, &t->f.recipe);
     } else {
-        to_host_form(t);
+        to_host_form(t, false);
         x64_load(&t->x, 4, RAX, CPU_FIELD(tr.host_flags));
         x64_alu_imm(&t->x, X_ADD, 1, x64_r(RAX), 0x7f); /* OF from bit 0 */
         x64_byte(&t->x, 0x9e);                          /* sahf */
         t->f.of = OF_HOST;
     }
     t->f.native = true;
+}
+
+void tr_flags_exact(struct tr *t)
+{
+    if (!t->f.native && t->f.recipe.kind == RECIPE_NONE)
+        to_host_form(t, true);
+    tr_flags_native(t, CC_ALL);
 }
 
 void tr_flags_carry(struct tr *t)

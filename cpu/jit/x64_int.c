@@ -619,9 +619,7 @@ static bool shift_by_imm(struct tr *t, unsigned how, unsigned count)
         if (!dst_number(t, &n))
             return false;
         if (rotate && live) {
-            if (!t->f.native && t->f.recipe.kind == RECIPE_NONE && !t->f.host_form)
-                return false; /* AF may not be what it seems: flags of another block */
-            tr_flags_native(t, CC_ALL);
+            tr_flags_exact(t);
             af_clear = t->f.af_clear;
         }
         shift_reg(t, how, n, (int)count);
@@ -709,6 +707,17 @@ static void store_product_flags(struct tr *t, struct x64_rm dst, unsigned size)
     x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4);
 }
 
+void tr_product_flags(struct tr *t, struct x64_rm dst)
+{
+    if (!tr_flags_live_after(t)) {
+        tr_flags_set(t, false, NULL);
+        return;
+    }
+    store_product_flags(t, dst, t->i->size);
+    tr_flags_in_memory(t);
+    t->f.host_form = true;
+}
+
 static bool multiply(struct tr *t, const struct ir_node *v)
 {
     unsigned n = src_is_mem(t) ? t->i->reg : t->i->rm, size = t->i->size;
@@ -745,13 +754,7 @@ static bool multiply(struct tr *t, const struct ir_node *v)
     }
     if (dst.is_mem)
         write_reg(t, n, size, TMP0);
-    if (tr_flags_live_after(t)) {
-        store_product_flags(t, dst, size);
-        tr_flags_in_memory(t);
-        t->f.host_form = true;
-    } else {
-        tr_flags_set(t, false, NULL);
-    }
+    tr_product_flags(t, dst);
     return true;
 }
 

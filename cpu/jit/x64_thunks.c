@@ -2,6 +2,8 @@
  * See x64_tr.h for the registers. C is called by the System V convention; the stack is 16-aligned in
  * generated code.
  */
+#include <cpuid.h>
+
 #include "cpu/jit/x64_tr.h"
 
 static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
@@ -200,12 +202,21 @@ static void emit_load_flags(struct jit *j, struct x64 *x)
     x64_byte(x, 0xc3);
 }
 
+/* CPUID.7.EBX bit 19; compilers' lists of names differ. */
+static bool has_adx(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 19 & 1);
+}
+
 bool jit_backend_init(struct jit *j)
 {
     struct x64 x = {j->rw, j->rw, j->rw + j->size - 64, false};
 
     j->has_avx2 = __builtin_cpu_supports("avx2");
     j->has_bmi2 = __builtin_cpu_supports("bmi2");
+    j->has_adx = has_adx();
+    j->has_lzcnt = __builtin_cpu_supports("lzcnt");
     emit_enter(j, &x);
     emit_leave(j, &x);
     j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);

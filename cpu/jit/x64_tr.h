@@ -97,6 +97,10 @@ void tr_flags_clobber(struct tr *t);
  * looks at them. */
 void tr_flags_native(struct tr *t, enum x64_cc cc);
 #define CC_ALL CC_LE /* looks at OF too */
+/* The same to the last bit, for instructions that change only some of them. */
+void tr_flags_exact(struct tr *t);
+/* Flags of a product whose low half is in dst, from the host's CF and OF (x64_int.c). */
+void tr_product_flags(struct tr *t, struct x64_rm dst);
 /* Makes the host's CF the guest's, after tr_flags_prepare or where they are native; uses no temporaries,
  * destroys the other flags. */
 void tr_flags_carry(struct tr *t);
@@ -154,6 +158,7 @@ void tr_goto_tmp0(struct tr *t, int32_t undo);
 /* ---- lowering: false if the instruction is to be left to the interpreter ------------------------- */
 
 bool tr_hot(struct tr *t);  /* x64_int.c: t->ir[t->k] */
+bool tr_general(struct tr *t); /* x64_gp.c */
 bool tr_native(struct tr *t); /* x64_vec.c: the host's own instruction */
 /* Whether tr_native can do it, and what it needs in vector registers. */
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);

@@ -6,6 +6,8 @@
  */
 #include "cpu/jit/x64_tr.h"
 
+#define VZEROUPPER 0x0f77 /* the one that has no operands */
+
 /* What the operand string of a row says. */
 struct shape {
     char reg, rm;        /* letters of the operands in modrm.reg and modrm.rm; 0: none */
@@ -145,6 +147,10 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         return false;
     if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
         return false;
+    if (row->opcode == VZEROUPPER) { /* outside 64-bit code it clears eight */
+        *vec = VEC_YMM;
+        return t->code64;
+    }
     s = shape_of(i, t->code64);
     if (!s.rm || !s.mem_size)
         return false;
@@ -160,7 +166,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
 
 bool tr_native_touches_memory(const struct insn *i)
 {
-    return insn_is_mem(i) && !is_hint(insn_row(i));
+    return insn_is_mem(i) && insn_row(i)->opcode != VZEROUPPER && !is_hint(insn_row(i));
 }
 
 bool tr_native_sets_flags(const struct insn *i)
@@ -205,6 +211,12 @@ bool tr_native(struct tr *t)
 
     if (is_hint(row))
         return true;
+    if (row->opcode == VZEROUPPER) {
+        x64_byte(&t->x, 0xc5);
+        x64_byte(&t->x, 0xf8);
+        x64_byte(&t->x, 0x77);
+        return true;
+    }
     if (s.general_vvvv) {
         if (tr_reg(t, vvvv).is_mem)
             return false;

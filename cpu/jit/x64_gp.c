@@ -1,0 +1,209 @@
+/* Lowering integer instructions that have no body in sem.inc but are met often: products of two registers'
+ * width, quotients, carry chains, exchanges with memory, bit tests. What they leave in undefined flags is
+ * what the interpreter leaves. See x64_tr.h.
+ */
+#include "cpu/jit/x64_tr.h"
+
+static bool is_wide(const struct insn *i)
+{
+    return i->size >= 4;
+}
+
+/* The E operand as something that stays while both temporaries change: a register, a guest register in
+ * memory, or, loaded, cpu->tr.spill. */
+static bool source(struct tr *t, unsigned size, struct x64_rm *rm)
+{
+    if (!insn_is_mem(t->i)) {
+        *rm = tr_reg(t, t->i->rm);
+        return true;
+    }
+    if (!tr_mem_check(t, size, false, false, rm))
+        return false;
+    x64_load(&t->x, size, TMP1, *rm);
+    x64_store(&t->x, 8, CPU_FIELD(tr.spill), TMP1);
+    *rm = CPU_FIELD(tr.spill);
+    return true;
+}
+
+/* ext 4 MUL, 5 IMUL: rDX:rAX = rAX * E */
+static bool multiply_wide(struct tr *t, unsigned ext)
+{
+    struct x64 *x = &t->x;
+    unsigned size = t->i->size;
+    struct x64_rm rm;
+
+    if (!source(t, size, &rm))
+        return false;
+    x64_load(x, 8, RAX, x64_r(RBX));
+    x64_op(x, 0, 0xf7, size, ext, rm, 0);
+    x64_load(x, 8, RBX, x64_r(RAX));
+    tr_product_flags(t, x64_r(RBX));
+    return true;
+}
+
+/* ext 6 DIV, 7 IDIV. What may not fit, or has no quotient, is the interpreter's. */
+static bool divide(struct tr *t, unsigned ext)
+{
+    struct x64 *x = &t->x;
+    unsigned size = t->i->size;
+    struct x64_rm rm;
+
+    tr_reg_changes(t, REG_AX);
+    tr_reg_changes(t, REG_DX);
+    if (!source(t, size, &rm))
+        return false;
+    tr_flags_clobber(t);
+    if (ext == 6) {
+        x64_alu_to_reg(x, X_CMP, size, RDX, rm);
+        tr_miss(t, CC_NC);
+    } else { /* a dividend of one register's width, and no divisor of 0 or -1 */
+        x64_load(x, size, RAX, x64_r(RBX));
+        x64_op(x, 0, 0xc1, size, 7, x64_r(RAX), 0); /* sar */
+        x64_byte(x, size * 8 - 1);
+        x64_alu_to_reg(x, X_CMP, size, RAX, x64_r(RDX));
+        tr_miss(t, CC_NZ);
+        x64_load(x, size, RAX, rm);
+        x64_alu_imm(x, X_ADD, size, x64_r(RAX), 1);
+        x64_alu_imm(x, X_CMP, size, x64_r(RAX), 1);
+        tr_miss(t, CC_BE);
+    }
+    x64_load(x, size, RAX, x64_r(RBX));
+    x64_op(x, 0, 0xf7, size, ext, rm, 0);
+    x64_load(x, size, RBX, x64_r(RAX));
+    return true;
+}
+
+/* ADCX, ADOX: one flag in and out, the others stay. */
+static bool add_chain(struct tr *t, unsigned prefix)
+{
+    unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
+    struct x64_rm rm, dst = tr_reg(t, t->i->reg);
+
+    if (dst.is_mem || !t->j->has_adx)
+        return false;
+    tr_reg_changes(t, t->i->reg);
+    if (!source(t, size, &rm))
+        return false;
+    tr_flags_exact(t);
+    x64_op(&t->x, prefix, 0x0f38f6, size, dst.base, rm, 0);
+    tr_flags_set(t, t->f.af_clear, NULL);
+    return true;
+}
+
+static bool multiply_no_flags(struct tr *t)
+{
+    unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
+    struct x64_rm rm, hi = tr_reg(t, t->i->reg), lo = tr_reg(t, t->i->vvvv);
+
+    if (hi.is_mem || lo.is_mem || !t->j->has_bmi2)
+        return false;
+    tr_reg_changes(t, t->i->reg);
+    tr_reg_changes(t, t->i->vvvv);
+    if (!source(t, size, &rm))
+        return false;
+    x64_vex(&t->x, 2, 3, size == 8, 0, lo.base, 0xf6, hi.base, rm);
+    return true;
+}
+
+static bool exchange_add(struct tr *t)
+{
+    struct x64_rm rm, src = tr_reg(t, t->i->reg);
+
+    if (!insn_is_mem(t->i) || src.is_mem)
+        return false;
+    if (!tr_mem_check(t, t->i->size, true, false, &rm))
+        return false;
+    x64_op(&t->x, 0, 0x0fc1, t->i->size, src.base, rm, 0);
+    tr_flags_set(t, false, NULL);
+    return true;
+}
+
+/* The accumulator is the host's, where the address was. */
+static bool compare_exchange(struct tr *t)
+{
+    struct x64 *x = &t->x;
+    unsigned size = t->i->size;
+    struct x64_rm rm, src = tr_reg(t, t->i->reg);
+
+    if (!insn_is_mem(t->i) || src.is_mem)
+        return false;
+    if (!tr_mem_check(t, size, true, false, &rm))
+        return false;
+    x64_lea(x, 8, TMP1, rm);
+    x64_load(x, size, RAX, x64_r(RBX));
+    x64_op(x, 0, 0x0fb1, size, src.base, x64_m(TMP1, 0), 0);
+    uint8_t *equal = x64_jcc(x, CC_Z); /* then the accumulator is not written, nor its upper half */
+    x64_load(x, size, RBX, x64_r(RAX));
+    if (!x->overflow)
+        x64_resolve(equal, x->p);
+    tr_flags_set(t, false, NULL);
+    return true;
+}
+
+/* BT, BTS, BTR, BTC of registers: CF alone changes. ext as in 0F BA: 4 to 7. */
+static bool bit_test(struct tr *t, unsigned ext, bool by_imm)
+{
+    struct x64_rm bit = by_imm ? x64_r(RAX) : tr_reg(t, t->i->reg);
+    struct x64_rm dst = tr_reg(t, t->i->rm);
+
+    if (insn_is_mem(t->i) || dst.is_mem || bit.is_mem)
+        return false;
+    if (ext != 4)
+        tr_reg_changes(t, t->i->rm);
+    tr_flags_exact(t);
+    if (by_imm) {
+        x64_op(&t->x, 0, 0x0fba, t->i->size, ext, dst, 0);
+        x64_byte(&t->x, (unsigned)t->i->imm & 0xff);
+    } else {
+        x64_op(&t->x, 0, 0x0f83 + ext * 8, t->i->size, bit.base, dst, 0);
+    }
+    tr_flags_set(t, t->f.af_clear, NULL);
+    return true;
+}
+
+/* TZCNT, LZCNT where nobody looks at the flags. */
+static bool count_zeros(struct tr *t)
+{
+    const struct insn_row *row = insn_row(t->i);
+    struct x64_rm rm, dst = tr_reg(t, t->i->reg);
+    bool has = row->opcode == 0x0fbc ? t->j->has_bmi2 : t->j->has_lzcnt;
+
+    if (tr_flags_live_after(t) || dst.is_mem || !has ||
+        !feature_has(&t->cpu->features, row->opcode == 0x0fbc ? F_BMI1 : F_LZCNT))
+        return false;
+    if (!source(t, t->i->size, &rm))
+        return false;
+    x64_op(&t->x, 0xf3, row->opcode, t->i->size, dst.base, rm, 0);
+    tr_flags_set(t, false, NULL);
+    return true;
+}
+
+bool tr_general(struct tr *t)
+{
+    const struct insn_row *row = insn_row(t->i);
+
+    if (row->prefix == P_F3 && (row->opcode == 0x0fbc || row->opcode == 0x0fbd))
+        return is_wide(t->i) && count_zeros(t);
+    if (row->opcode == 0x0f38f6)
+        return row->prefix == P_F2 ? multiply_no_flags(t)
+                                   : add_chain(t, row->prefix == P_66 ? 0x66 : 0xf3);
+    if (!is_wide(t->i) || row->prefix != P_ANY)
+        return false;
+    switch (row->opcode) {
+    case 0xf7:
+        return row->form_reg < 6 ? multiply_wide(t, row->form_reg) : divide(t, row->form_reg);
+    case 0x0fc1:
+        return exchange_add(t);
+    case 0x0fb1:
+        return compare_exchange(t);
+    case 0x0fa3:
+    case 0x0fab:
+    case 0x0fb3:
+    case 0x0fbb:
+        return bit_test(t, (row->opcode - 0x0f83) / 8, false);
+    case 0x0fba:
+        return bit_test(t, row->form_reg, true);
+    default:
+        return false;
+    }
+}
