@@ -1,0 +1,835 @@
+/* See jit_program.h. */
+#include "tests/fuzz/jit_program.h"
+
+enum { AX, CX, DX, BX, SP, BP, SI, DI };
+
+struct maker {
+    struct fuzz *f;
+    struct bench *b;
+    struct program *p;
+    bool wide;              /* 64-bit code */
+    struct program_insn *i; /* the one being made */
+};
+
+/* ---- encoding -------------------------------------------------------------------------------- */
+
+static void byte(struct maker *m, unsigned v)
+{
+    m->i->bytes[m->i->len++] = (uint8_t)v;
+}
+
+static void number(struct maker *m, uint64_t v, unsigned bytes)
+{
+    for (unsigned k = 0; k < bytes; k++)
+        byte(m, (unsigned)(v >> k * 8));
+}
+
+static void begin(struct maker *m)
+{
+    m->i = &m->p->insn[m->p->n];
+    memset(m->i, 0, sizeof(*m->i));
+}
+
+static bool end(struct maker *m)
+{
+    return ++m->p->n < PROGRAM_MAX;
+}
+
+/* Registers that the translator keeps in memory come often. */
+static unsigned any_reg(struct maker *m)
+{
+    static const uint8_t wide[] = {AX, CX, DX, BX, BP, SI, DI, 8,  9,  10, 10, 11,
+                                   11, 12, 13, 14, 14, 15, 15, 10, 15, AX, CX, DX};
+    static const uint8_t narrow[] = {AX, CX, DX, BX, BP, SI, DI, AX, CX, DX};
+
+    if (fuzz_one_in(m->f, 64))
+        return SP;
+    return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
+}
+
+/* Some registers point at memory at first, and are seldom written. */
+static unsigned pointer_reg(struct maker *m)
+{
+    static const uint8_t wide[] = {BX, SI, DI, 12, 13, 14, 15, BP, SP};
+    static const uint8_t narrow[] = {BX, SI, DI, BP, SP};
+    return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
+}
+
+static unsigned plain_reg(struct maker *m)
+{
+    static const uint8_t wide[] = {AX, CX, DX, 8, 9, 10, 11, 10, 11};
+    static const uint8_t narrow[] = {AX, CX, DX};
+    if (fuzz_one_in(m->f, 12))
+        return any_reg(m);
+    return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
+}
+
+static int32_t displacement(struct maker *m)
+{
+    switch (fuzz_below(m->f, 8)) {
+    case 0:
+        return (int32_t)fuzz_below(m->f, 0x2000);
+    case 1:
+        return -(int32_t)fuzz_below(m->f, 64);
+    case 2:
+        return 0;
+    default:
+        return (int32_t)fuzz_below(m->f, 128);
+    }
+}
+
+/* Operand size and register numbers make the prefixes. */
+struct operands {
+    unsigned size, reg, rm; /* rm: a register unless mem */
+    bool mem;
+    unsigned base, index, scale;
+    enum { SHAPE_BASE, SHAPE_INDEX, SHAPE_ABSOLUTE, SHAPE_RIP } shape;
+    int32_t disp;
+    unsigned segment; /* prefix or 0 */
+    bool small_address;
+};
+
+static void pick_memory(struct maker *m, struct operands *o)
+{
+    o->mem = true;
+    o->disp = displacement(m);
+    o->base = pointer_reg(m);
+    if (fuzz_one_in(m->f, 24))
+        o->segment = fuzz_one_in(m->f, 2) ? 0x64 : 0x65;
+    if (fuzz_one_in(m->f, 40))
+        o->base = any_reg(m);
+    switch (fuzz_below(m->f, 12)) {
+    case 0:
+        o->shape = SHAPE_ABSOLUTE;
+        o->disp = (int32_t)(DATA + fuzz_below(m->f, 0x2000));
+        break;
+    case 1:
+        o->shape = m->wide ? SHAPE_RIP : SHAPE_BASE;
+        o->disp = m->wide ? (int32_t)(DATA + fuzz_below(m->f, 0x2000) - m->p->at) : o->disp;
+        break;
+    case 2:
+    case 3:
+        o->shape = SHAPE_INDEX;
+        o->index = fuzz_one_in(m->f, 4) ? any_reg(m) : CX;
+        o->scale = fuzz_below(m->f, 4);
+        if (o->index == SP)
+            o->index = CX;
+        break;
+    default:
+        o->shape = SHAPE_BASE;
+        break;
+    }
+    o->small_address = m->wide && o->shape != SHAPE_RIP && fuzz_one_in(m->f, 32);
+}
+
+/* Half of all operands are memory. */
+static struct operands pick(struct maker *m, unsigned size)
+{
+    struct operands o = {.size = size, .reg = plain_reg(m), .rm = plain_reg(m)};
+    if (fuzz_one_in(m->f, 2))
+        pick_memory(m, &o);
+    return o;
+}
+
+static unsigned pick_size(struct maker *m)
+{
+    static const uint8_t sizes[] = {4, 4, 4, 8, 8, 8, 1, 1, 2};
+    unsigned size = FUZZ_PICK(m->f, sizes);
+    return size == 8 && !m->wide ? 4 : size;
+}
+
+static unsigned high(unsigned n)
+{
+    return n >> 3 & 1;
+}
+
+static unsigned rex_bits(const struct operands *o)
+{
+    unsigned rex = high(o->reg) << 2;
+    if (!o->mem)
+        return rex | high(o->rm);
+    if (o->shape <= SHAPE_INDEX)
+        rex |= high(o->base);
+    if (o->shape == SHAPE_INDEX)
+        rex |= high(o->index) << 1;
+    return rex;
+}
+
+static void modrm(struct maker *m, const struct operands *o)
+{
+    unsigned reg = (o->reg & 7) << 3, mod;
+
+    if (!o->mem) {
+        byte(m, 0xc0 | reg | (o->rm & 7));
+        return;
+    }
+    if (o->shape == SHAPE_RIP || (o->shape == SHAPE_ABSOLUTE && !m->wide)) {
+        byte(m, reg | 5);
+        number(m, (uint32_t)o->disp, 4);
+        return;
+    }
+    if (o->shape == SHAPE_ABSOLUTE) {
+        byte(m, reg | 4);
+        byte(m, 0x25);
+        number(m, (uint32_t)o->disp, 4);
+        return;
+    }
+    mod = o->disp == 0 && (o->base & 7) != 5 ? 0 : o->disp == (int8_t)o->disp ? 1 : 2;
+    if (o->shape == SHAPE_INDEX || (o->base & 7) == 4) {
+        unsigned index = o->shape == SHAPE_INDEX ? o->index & 7 : 4;
+        byte(m, mod << 6 | reg | 4);
+        byte(m, o->scale << 6 | index << 3 | (o->base & 7));
+    } else {
+        byte(m, mod << 6 | reg | (o->base & 7));
+    }
+    if (mod)
+        number(m, (uint32_t)o->disp, mod == 1 ? 1 : 4);
+}
+
+/* Legacy encoding: prefixes, opcode of one to three bytes, ModRM. */
+static void encode(struct maker *m, unsigned mandatory, uint32_t opcode, const struct operands *o)
+{
+    unsigned rex = rex_bits(o) | (o->size == 8 ? 8 : 0);
+
+    if (o->segment)
+        byte(m, o->segment);
+    if (o->small_address)
+        byte(m, 0x67);
+    if (o->size == 2)
+        byte(m, 0x66);
+    if (mandatory)
+        byte(m, mandatory);
+    /* Without REX byte registers 4 to 7 are AH to BH. */
+    if (m->wide && (rex || (o->size == 1 && fuzz_one_in(m->f, 2))))
+        byte(m, 0x40 | rex);
+    if (opcode > 0xffff)
+        byte(m, opcode >> 16);
+    if (opcode > 0xff)
+        byte(m, opcode >> 8 & 0xff);
+    byte(m, opcode & 0xff);
+    modrm(m, o);
+}
+
+/* Opcodes whose lowest bit says "not bytes". */
+static void encode_sized(struct maker *m, uint32_t opcode, const struct operands *o)
+{
+    encode(m, 0, opcode | (o->size > 1), o);
+}
+
+static void immediate(struct maker *m, unsigned size)
+{
+    number(m, fuzz_number(m->f), MIN(size, 4u));
+}
+
+static void lead_to(struct maker *m, enum place place, unsigned target, unsigned into)
+{
+    m->i->place = place;
+    m->i->place_at = m->i->len;
+    m->i->target = (uint8_t)target;
+    m->i->into = (uint8_t)into;
+    number(m, 0, place == PLACE_REL8 ? 1 : 4);
+}
+
+/* Mostly a little ahead. */
+static unsigned pick_target(struct maker *m)
+{
+    return m->p->n + (fuzz_one_in(m->f, 8) ? 0 : 1 + fuzz_below(m->f, 6));
+}
+
+static unsigned pick_target_back(struct maker *m)
+{
+    unsigned back = 1 + fuzz_below(m->f, 12);
+    return m->p->n > back ? m->p->n - back : 0;
+}
+
+/* ---- kinds of instructions --------------------------------------------------------------------- */
+
+static void make_alu(struct maker *m)
+{
+    struct operands o = pick(m, pick_size(m));
+    unsigned kind = fuzz_below(m->f, 8);
+
+    switch (fuzz_below(m->f, 4)) {
+    case 0:
+        encode_sized(m, kind << 3, &o);
+        break;
+    case 1:
+        encode_sized(m, kind << 3 | 2, &o);
+        break;
+    case 2:
+        o.reg = kind;
+        if (o.size > 1 && fuzz_one_in(m->f, 2)) {
+            encode(m, 0, 0x83, &o);
+            immediate(m, 1);
+        } else {
+            encode_sized(m, 0x80, &o);
+            immediate(m, o.size);
+        }
+        break;
+    default: /* of the same register: XOR, SBB, SUB */
+        o.mem = false;
+        o.rm = o.reg;
+        encode_sized(m, kind << 3, &o);
+        break;
+    }
+}
+
+static void make_mov(struct maker *m)
+{
+    struct operands o = pick(m, pick_size(m));
+
+    switch (fuzz_below(m->f, 4)) {
+    case 0:
+    case 1:
+        encode_sized(m, fuzz_one_in(m->f, 2) ? 0x88 : 0x8a, &o);
+        break;
+    case 2:
+        o.reg = 0;
+        encode_sized(m, 0xc6, &o);
+        immediate(m, o.size);
+        break;
+    default: /* a pointer */
+        o = (struct operands){.size = 4, .rm = pointer_reg(m)};
+        if (o.rm == SP)
+            o.rm = BX;
+        encode(m, 0, 0xc7, &o);
+        number(m, bench_any_pointer(m->b), 4);
+        break;
+    }
+}
+
+static void make_unary(struct maker *m)
+{
+    struct operands o = pick(m, pick_size(m));
+
+    o.reg = fuzz_below(m->f, 2);
+    if (fuzz_one_in(m->f, 2)) { /* NOT, NEG */
+        o.reg += 2;
+        encode_sized(m, 0xf6, &o);
+    } else {
+        encode_sized(m, 0xfe, &o);
+    }
+}
+
+static void make_shift(struct maker *m)
+{
+    static const uint8_t kinds[] = {0, 1, 4, 5, 7, 4, 5, 7, 2, 3, 6};
+    struct operands o = pick(m, pick_size(m));
+
+    o.reg = FUZZ_PICK(m->f, kinds);
+    switch (fuzz_below(m->f, 5)) {
+    case 0:
+        encode_sized(m, 0xd0, &o);
+        break;
+    case 1:
+        encode_sized(m, 0xd2, &o);
+        break;
+    case 2: /* SHLD, SHRD */
+        o.size = MAX(o.size, 2u);
+        o.reg = plain_reg(m);
+        if (fuzz_one_in(m->f, 2)) {
+            encode(m, 0, fuzz_one_in(m->f, 2) ? 0x0fa5 : 0x0fad, &o);
+        } else {
+            encode(m, 0, fuzz_one_in(m->f, 2) ? 0x0fa4 : 0x0fac, &o);
+            byte(m, fuzz_u8(m->f));
+        }
+        break;
+    default:
+        encode_sized(m, 0xc0, &o);
+        byte(m, fuzz_one_in(m->f, 2) ? fuzz_u8(m->f) : fuzz_below(m->f, 3));
+        break;
+    }
+}
+
+static void make_multiply(struct maker *m)
+{
+    struct operands o = pick(m, pick_size(m));
+
+    switch (fuzz_below(m->f, 4)) {
+    case 0:
+        o.size = MAX(o.size, 2u);
+        encode(m, 0, 0x0faf, &o);
+        break;
+    case 1:
+        o.size = MAX(o.size, 2u);
+        encode(m, 0, 0x6b, &o);
+        immediate(m, 1);
+        break;
+    case 2:
+        o.size = MAX(o.size, 2u);
+        encode(m, 0, 0x69, &o);
+        immediate(m, o.size);
+        break;
+    default: /* MUL, IMUL, seldom DIV, IDIV */
+        o.reg = 4 + fuzz_below(m->f, 2) + (fuzz_one_in(m->f, 4) ? 2 : 0);
+        encode_sized(m, 0xf6, &o);
+        break;
+    }
+}
+
+static void make_lea(struct maker *m)
+{
+    struct operands o = pick(m, MAX(pick_size(m), 2u));
+
+    pick_memory(m, &o);
+    o.segment = 0;
+    encode(m, 0, 0x8d, &o);
+}
+
+static void make_condition(struct maker *m)
+{
+    unsigned cc = fuzz_below(m->f, 16);
+    struct operands o = pick(m, 1);
+
+    if (fuzz_one_in(m->f, 2)) {
+        encode(m, 0, 0x0f90 | cc, &o);
+    } else {
+        o.size = MAX(pick_size(m), 2u);
+        encode(m, 0, 0x0f40 | cc, &o);
+    }
+}
+
+static void make_jcc(struct maker *m)
+{
+    unsigned cc = fuzz_below(m->f, 16);
+    unsigned target = fuzz_one_in(m->f, 5) ? pick_target_back(m) : pick_target(m);
+
+    if (fuzz_one_in(m->f, 2)) {
+        byte(m, 0x70 | cc);
+        lead_to(m, PLACE_REL8, target, 0);
+    } else {
+        byte(m, 0x0f);
+        byte(m, 0x80 | cc);
+        lead_to(m, PLACE_REL32, target, 0);
+    }
+}
+
+/* DEC and a jump back, or LOOP. */
+static void make_loop(struct maker *m)
+{
+    unsigned target = pick_target_back(m);
+    struct operands o = {.size = 4, .reg = 1, .rm = plain_reg(m)};
+
+    if (fuzz_one_in(m->f, 3)) {
+        byte(m, 0xe0 + fuzz_below(m->f, 4));
+        lead_to(m, PLACE_REL8, target, 0);
+        return;
+    }
+    encode(m, 0, 0xff, &o);
+    if (end(m)) {
+        begin(m);
+        byte(m, 0x75);
+        lead_to(m, PLACE_REL8, target, 0);
+    } else {
+        m->p->n--;
+    }
+}
+
+static void make_stack(struct maker *m)
+{
+    struct operands o = pick(m, 4);
+
+    switch (fuzz_below(m->f, 8)) {
+    case 0:
+        byte(m, 0x6a);
+        immediate(m, 1);
+        break;
+    case 1:
+        byte(m, 0x68);
+        immediate(m, 4);
+        break;
+    case 2:
+        o.reg = 6;
+        encode(m, 0, 0xff, &o);
+        break;
+    case 3:
+        o.reg = 0;
+        encode(m, 0, 0x8f, &o);
+        break;
+    case 4:
+        byte(m, fuzz_one_in(m->f, 8) ? 0xc9 : 0x9c); /* LEAVE, PUSHF */
+        break;
+    default:
+        o.rm = any_reg(m);
+        if (m->wide && o.rm >= 8)
+            byte(m, 0x41);
+        byte(m, (fuzz_one_in(m->f, 2) ? 0x50 : 0x58) | (o.rm & 7));
+        break;
+    }
+}
+
+static void make_branch(struct maker *m)
+{
+    struct operands o = {.size = 4, .rm = plain_reg(m)};
+
+    switch (fuzz_below(m->f, 6)) {
+    case 0:
+        byte(m, 0xe9);
+        lead_to(m, PLACE_REL32, pick_target(m), 0);
+        break;
+    case 1:
+        byte(m, 0xeb);
+        lead_to(m, PLACE_REL8, pick_target(m), 0);
+        break;
+    case 2:
+        byte(m, 0xe8);
+        lead_to(m, PLACE_REL32, fuzz_one_in(m->f, 4) ? pick_target_back(m) : pick_target(m), 0);
+        break;
+    case 3:
+        byte(m, fuzz_one_in(m->f, 8) ? 0xc2 : 0xc3);
+        if (m->i->bytes[0] == 0xc2)
+            number(m, fuzz_below(m->f, 4) * 8, 2);
+        break;
+    default: /* MOV register, address and a jump or a call there */
+        encode(m, 0, 0xc7, &o);
+        lead_to(m, PLACE_ABS32, pick_target(m) + 1, 0);
+        if (!end(m)) {
+            m->p->n--;
+            break;
+        }
+        begin(m);
+        o.reg = fuzz_one_in(m->f, 2) ? 4 : 2;
+        encode(m, 0, 0xff, &o);
+        break;
+    }
+}
+
+static void make_extend(struct maker *m)
+{
+    static const uint32_t opcodes[] = {0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf};
+    struct operands o = pick(m, MAX(pick_size(m), 2u));
+
+    if (m->wide && fuzz_one_in(m->f, 6)) {
+        o.size = 8;
+        encode(m, 0, 0x63, &o);
+        return;
+    }
+    if (fuzz_one_in(m->f, 3)) { /* of AH to BH */
+        o.mem = false;
+        o.rm = 4 + fuzz_below(m->f, 4);
+        o.reg &= 7;
+        o.size = MIN(o.size, 4u);
+    }
+    encode(m, 0, FUZZ_PICK(m->f, opcodes), &o);
+}
+
+static void make_exchange(struct maker *m)
+{
+    struct operands o = pick(m, pick_size(m));
+
+    if (o.mem && fuzz_one_in(m->f, 3))
+        byte(m, 0xf0);
+    switch (fuzz_below(m->f, 5)) {
+    case 0:
+        encode_sized(m, 0x0fc0, &o); /* XADD */
+        break;
+    case 1:
+        encode_sized(m, 0x0fb0, &o); /* CMPXCHG */
+        break;
+    case 2:
+        if (m->i->len)
+            m->i->len = 0;
+        if (m->wide)
+            byte(m, 0x48 | fuzz_below(m->f, 2));
+        byte(m, 0x90 + fuzz_below(m->f, 4));
+        break;
+    default:
+        encode_sized(m, 0x86, &o);
+        break;
+    }
+}
+
+static void make_bits(struct maker *m)
+{
+    static const uint32_t tests[] = {0x0fa3, 0x0fab, 0x0fb3, 0x0fbb};
+    struct operands o = pick(m, MAX(pick_size(m), 2u));
+
+    switch (fuzz_below(m->f, 6)) {
+    case 0:
+        o.mem = o.mem && fuzz_one_in(m->f, 4);
+        encode(m, 0, FUZZ_PICK(m->f, tests), &o);
+        break;
+    case 1:
+        o.reg = 4 + fuzz_below(m->f, 4);
+        encode(m, 0, 0x0fba, &o);
+        byte(m, fuzz_u8(m->f));
+        break;
+    case 2:
+        encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0, 0x0fbc | fuzz_below(m->f, 2), &o);
+        break;
+    case 3:
+        encode(m, 0xf3, 0x0fb8, &o); /* POPCNT */
+        break;
+    case 4:
+        encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0x66, 0x0f38f6, &o); /* ADOX, ADCX */
+        break;
+    default:
+        if (m->wide)
+            byte(m, 0x40 | fuzz_below(m->f, 16));
+        byte(m, 0x0f);
+        byte(m, 0xc8 | fuzz_below(m->f, 4)); /* BSWAP */
+        break;
+    }
+}
+
+static void make_test(struct maker *m)
+{
+    struct operands o = pick(m, pick_size(m));
+
+    switch (fuzz_below(m->f, 3)) {
+    case 0:
+        encode_sized(m, 0x84, &o);
+        break;
+    case 1:
+        o.mem = false;
+        o.rm = o.reg;
+        encode_sized(m, 0x84, &o);
+        break;
+    default:
+        o.reg = 0;
+        encode_sized(m, 0xf6, &o);
+        immediate(m, o.size);
+        break;
+    }
+}
+
+static void make_string(struct maker *m)
+{
+    static const uint8_t ops[] = {0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf};
+    unsigned op = FUZZ_PICK(m->f, ops), rep = fuzz_below(m->f, 4);
+
+    if (rep >= 2) {
+        byte(m, 0xb9); /* MOV ECX */
+        number(m, fuzz_below(m->f, fuzz_one_in(m->f, 8) ? 0x1000 : 16), 4);
+        if (!end(m)) {
+            m->p->n--;
+            return;
+        }
+        begin(m);
+        byte(m, 0xf0 | rep);
+    }
+    if (op & 1 && fuzz_one_in(m->f, 4))
+        byte(m, 0x66);
+    else if (m->wide && fuzz_one_in(m->f, 3))
+        byte(m, 0x48);
+    byte(m, op);
+}
+
+static void make_sse(struct maker *m)
+{
+    static const struct {
+        uint8_t prefix;
+        uint32_t opcode;
+    } rows[] = {
+        {0, 0x0f10},    {0, 0x0f11},    {0, 0x0f28},      {0, 0x0f29},      {0x66, 0x0f6f},
+        {0x66, 0x0f7f}, {0xf3, 0x0f6f}, {0xf3, 0x0f7f},   {0xf2, 0x0f10},   {0xf2, 0x0f11},
+        {0xf3, 0x0f10}, {0xf3, 0x0f11}, {0x66, 0x0f6e},   {0x66, 0x0f7e},   {0xf3, 0x0f7e},
+        {0x66, 0x0fd6}, {0x66, 0x0fef}, {0x66, 0x0ffe},   {0x66, 0x0ffa},   {0x66, 0x0fd4},
+        {0x66, 0x0f76}, {0x66, 0x0f60}, {0x66, 0x0fdb},   {0x66, 0x0feb},   {0xf2, 0x0f58},
+        {0xf2, 0x0f59}, {0xf2, 0x0f5c}, {0xf2, 0x0f5e},   {0xf3, 0x0f58},   {0, 0x0f58},
+        {0x66, 0x0f59}, {0, 0x0f57},    {0x66, 0x0f2e},   {0, 0x0f2f},      {0xf2, 0x0f2a},
+        {0xf2, 0x0f2c}, {0xf3, 0x0f2d}, {0x66, 0x0fd7},   {0x66, 0x0f3800}, {0, 0x0f16},
+        {0, 0x0f17},    {0, 0x0f12},    {0x66, 0x0f2b},   {0, 0x0fc3},      {0xf3, 0x0f5a},
+        {0xf2, 0x0f5a}, {0xf3, 0x0fe6}, {0x66, 0x0f3817},
+    };
+    unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
+    struct operands o = pick(m, fuzz_one_in(m->f, 3) && m->wide ? 8 : 4);
+
+    o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
+    if (!o.mem && fuzz_one_in(m->f, 2))
+        o.rm = fuzz_below(m->f, m->wide ? 16 : 8);
+    if (o.mem && fuzz_one_in(m->f, 2)) { /* aligned */
+        o.shape = SHAPE_ABSOLUTE;
+        o.disp = (int32_t)(DATA + fuzz_below(m->f, 0x100) * 16);
+    }
+    encode(m, rows[k].prefix, rows[k].opcode, &o);
+}
+
+static void make_vex(struct maker *m)
+{
+    static const struct {
+        uint8_t pp, map, opcode, w, imm;
+    } rows[] = {
+        {0, 1, 0x10, 0, 0}, {0, 1, 0x11, 0, 0}, {0, 1, 0x28, 0, 0}, {1, 1, 0x6f, 0, 0},
+        {1, 1, 0x7f, 0, 0}, {2, 1, 0x6f, 0, 0}, {2, 1, 0x7f, 0, 0}, {1, 1, 0xef, 0, 0},
+        {1, 1, 0xfe, 0, 0}, {1, 1, 0xd4, 0, 0}, {0, 1, 0x58, 0, 0}, {1, 1, 0x59, 0, 0},
+        {3, 1, 0x58, 0, 0}, {3, 1, 0x10, 0, 0}, {1, 1, 0x6e, 1, 0}, {1, 1, 0x7e, 1, 0},
+        {0, 1, 0x77, 0, 0}, {1, 1, 0x76, 0, 0}, {1, 1, 0xd7, 0, 0}, {1, 2, 0x00, 0, 0},
+        {1, 2, 0x58, 0, 0}, {1, 2, 0xb8, 1, 0}, {1, 3, 0x46, 0, 1}, {1, 3, 0x39, 0, 1},
+        {1, 1, 0x2e, 0, 0}, {0, 2, 0xf2, 1, 0}, {0, 2, 0xf7, 1, 0}, {1, 2, 0xf7, 1, 0},
+        {2, 2, 0xf7, 1, 0}, {3, 2, 0xf7, 1, 0}, {3, 2, 0xf6, 1, 0}, {3, 3, 0xf0, 1, 1},
+        {0, 2, 0xf3, 1, 0}, {1, 2, 0x17, 0, 0}, {1, 2, 0x18, 0, 0}, {1, 2, 0x30, 0, 0},
+    };
+    unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
+    struct operands o = pick(m, 4);
+    bool general = rows[k].map == 2 && rows[k].opcode >= 0xf0;
+    unsigned vvvv = plain_reg(m), w = m->wide && rows[k].w && fuzz_one_in(m->f, 2);
+    bool l = !general && fuzz_one_in(m->f, 2);
+    unsigned rex = rex_bits(&o);
+
+    if (!general) {
+        o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
+        vvvv = fuzz_below(m->f, m->wide ? 16 : 8);
+        rex = rex_bits(&o);
+    } else if (rows[k].opcode == 0xf3) {
+        o.reg = 1 + fuzz_below(m->f, 3); /* BLSR, BLSMSK, BLSI */
+        rex = rex_bits(&o);
+    }
+    if (rows[k].map == 3 && rows[k].opcode == 0xf0)
+        vvvv = 0; /* RORX has none */
+    if (o.segment)
+        byte(m, o.segment);
+    byte(m, 0xc4);
+    byte(m, (~rex & 7) << 5 | rows[k].map);
+    bool two = rows[k].map == 1 && rows[k].opcode != 0xef && rows[k].opcode != 0xfe &&
+               rows[k].opcode != 0xd4 && rows[k].opcode != 0x76 && rows[k].opcode < 0x58;
+    unsigned none = two || rows[k].opcode == 0x6e || rows[k].opcode == 0x7e ||
+                    rows[k].opcode == 0x6f || rows[k].opcode == 0x7f || rows[k].opcode == 0xd7 ||
+                    rows[k].opcode == 0x77 || rows[k].imm || rows[k].opcode == 0x17 ||
+                    rows[k].opcode == 0x18 || rows[k].opcode == 0x30 ||
+                    (rows[k].map == 2 && rows[k].opcode == 0x58);
+    if (rows[k].map == 3 && rows[k].opcode == 0x46)
+        none = false;
+    if ((rows[k].opcode == 0x6e || rows[k].opcode == 0x7e) || rows[k].opcode == 0xf0)
+        l = false;
+    byte(m, w << 7 | (none ? 15 : ~vvvv & (m->wide ? 15 : 7)) << 3 | (m->wide || none ? 0 : 0x40) |
+                (unsigned)l << 2 | rows[k].pp);
+    byte(m, rows[k].opcode);
+    if (rows[k].opcode != 0x77 || rows[k].map != 1)
+        modrm(m, &o);
+    if (rows[k].imm)
+        byte(m, fuzz_u8(m->f));
+}
+
+static void make_flags(struct maker *m)
+{
+    static const uint8_t ops[] = {0x9f, 0x9f, 0x9e, 0x9c, 0x9d, 0xf5, 0xf8,
+                                  0xf9, 0xfc, 0xfd, 0x98, 0x99, 0x90, 0xd7};
+    unsigned op = FUZZ_PICK(m->f, ops);
+
+    if ((op == 0x98 || op == 0x99) && m->wide && fuzz_one_in(m->f, 2))
+        byte(m, 0x48);
+    byte(m, op);
+    if (op == 0x9d && fuzz_one_in(m->f, 2)) { /* POPF after a PUSHF */
+        m->i->bytes[0] = 0x9c;
+        if (!end(m)) {
+            m->p->n--;
+            return;
+        }
+        begin(m);
+        byte(m, 0x9d);
+    }
+}
+
+/* A store into the program. */
+static void make_self_write(struct maker *m)
+{
+    unsigned target = fuzz_below(m->f, m->p->n + 4);
+    unsigned size = fuzz_one_in(m->f, 2) ? 1 : 4;
+    unsigned op = fuzz_below(m->f, 3);
+
+    /* MOV, or an addition that takes every time around */
+    byte(m, op == 0 ? (size == 1 ? 0xc6 : 0xc7) : (size == 1 ? 0x80 : 0x81));
+    if (m->wide) {
+        byte(m, 0x04);
+        byte(m, 0x25);
+    } else {
+        byte(m, 0x05);
+    }
+    lead_to(m, PLACE_ABS32, target, fuzz_below(m->f, 8));
+    immediate(m, size);
+}
+
+static void make_any(struct maker *m)
+{
+    uint8_t bytes[32] = {0};
+
+    m->i->len = (uint8_t)bench_random_insn(m->b, bytes);
+    m->i->len = MIN(m->i->len, INSN_MAX);
+    memcpy(m->i->bytes, bytes, m->i->len);
+}
+
+static const struct {
+    uint8_t weight;
+    void (*make)(struct maker *);
+} kinds[] = {
+    {20, make_alu},     {12, make_mov},  {9, make_unary},     {9, make_shift},
+    {5, make_multiply}, {5, make_lea},   {8, make_condition}, {12, make_jcc},
+    {4, make_loop},     {7, make_stack}, {5, make_branch},    {6, make_extend},
+    {4, make_exchange}, {5, make_bits},  {5, make_test},      {3, make_string},
+    {8, make_sse},      {6, make_vex},   {6, make_flags},     {2, make_self_write},
+    {2, make_any},
+};
+
+static void make_one(struct maker *m)
+{
+    unsigned sum = 0, k, n;
+
+    for (k = 0; k < ARRAY_LEN(kinds); k++)
+        sum += kinds[k].weight;
+    n = fuzz_below(m->f, sum);
+    for (k = 0; n >= kinds[k].weight; k++)
+        n -= kinds[k].weight;
+    begin(m);
+    kinds[k].make(m);
+}
+
+void program_make(struct program *p, struct bench *b)
+{
+    struct fuzz *f = b->f;
+    struct maker m = {.f = f, .b = b, .p = p, .wide = b->mode == LONG64};
+    unsigned n = 4 + fuzz_below(f, 37);
+
+    memset(p, 0, sizeof(*p));
+    p->mode = b->mode;
+    p->at = CODE + (fuzz_one_in(f, 2) ? 0xf00 + fuzz_below(f, 256) : fuzz_below(f, 0x800));
+    do
+        make_one(&m);
+    while (end(&m) && p->n < n);
+    for (unsigned k = 0; k < p->n; k++) {
+        p->keep[k] = true;
+        p->insn[k].target = (uint8_t)MIN(p->insn[k].target, p->n);
+    }
+}
+
+/* ---- layout ------------------------------------------------------------------------------------ */
+
+static void put_place(struct program *p, const struct program_insn *i, uint32_t at)
+{
+    uint8_t *to = p->code + (at - p->at) + i->place_at;
+    uint32_t target = p->address[i->target] + i->into;
+
+    switch (i->place) {
+    case PLACE_NONE:
+        break;
+    case PLACE_REL8:
+        *to = (uint8_t)(target - (at + i->len));
+        break;
+    case PLACE_REL32:
+        st32(to, target - (at + i->len));
+        break;
+    case PLACE_ABS32:
+        st32(to, target);
+        break;
+    }
+}
+
+void program_lay_out(struct program *p)
+{
+    uint32_t at = p->at;
+
+    for (unsigned k = 0; k < p->n; k++) {
+        p->address[k] = at;
+        if (p->keep[k]) {
+            memcpy(p->code + (at - p->at), p->insn[k].bytes, p->insn[k].len);
+            at += p->insn[k].len;
+        }
+    }
+    p->address[p->n] = at;
+    for (unsigned k = 0; k < p->n; k++)
+        if (p->keep[k])
+            put_place(p, &p->insn[k], p->address[k]);
+    p->code[at - p->at] = 0xe9; /* and again */
+    st32(p->code + (at - p->at) + 1, p->at - (at + 5));
+    p->bytes = at + 5 - p->at;
+}
