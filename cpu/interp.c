@@ -466,7 +466,9 @@ static void run_once(struct cpu *cpu)
     tf = cpu->eflags & FL_TF;
     single = shadow || tf || (cpu->mode & MODE_TRACE) || log_on(cpu->env.log, LOG_EXEC);
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
-    b = block_find(cpu, single ? MODE_SINGLE : 0);
+    b = single ? NULL : block_lookup(cpu, cpu->rip);
+    if (!b)
+        b = block_find(cpu, single ? MODE_SINGLE : 0);
     if (b && b->n > cpu->budget)
         b = block_find(cpu, MODE_SINGLE);
     if (!b)

@@ -125,7 +125,8 @@ void jit_flush(struct cpu *cpu)
 static void set_cookie(struct cpu *cpu)
 {
     struct jit *j = cpu->tr.jit;
-    unsigned k = (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 7 + cpu->mode) & 63;
+    unsigned k = (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 + cpu->mode / MODE_USER) &
+                 (ARRAY_LEN(j->cookies) - 1);
 
     if (j->cookies[k].generation != cpu->mmu.generation || j->cookies[k].space != cpu->mmu.tlb ||
         j->cookies[k].mode != cpu->mode || !j->cookies[k].id) {
