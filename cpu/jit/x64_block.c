@@ -164,8 +164,18 @@ static bool backward(const struct tr *t, uint32_t offset)
     return offset <= t->page_off + t->i->off;
 }
 
+/* Of an instruction that runs by itself nothing leads on: what comes next may be a debug trap. */
+static bool is_single(const struct tr *t)
+{
+    return t->b->mode & MODE_SINGLE;
+}
+
 void tr_goto(struct tr *t, uint32_t offset)
 {
+    if (is_single(t)) {
+        emit_leave_at(t, offset);
+        return;
+    }
     if (offset >= PAGE_SIZE) {
         tr_rip(t, TMP0, offset);
         tr_goto_tmp0(t, 0);
@@ -178,7 +188,7 @@ void tr_goto(struct tr *t, uint32_t offset)
 
 void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next)
 {
-    if (taken < PAGE_SIZE && !backward(t, taken)) {
+    if (taken < PAGE_SIZE && !backward(t, taken) && !is_single(t)) {
         link_exit(t, x64_jcc(&t->x, cc), taken);
     } else {
         uint8_t *over = x64_jcc(&t->x, cc ^ 1);
@@ -188,12 +198,31 @@ void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next)
     tr_goto(t, next);
 }
 
+static void target_not_found(struct tr *t, uint8_t **from, unsigned n, int32_t undo)
+{
+    struct x64 *x = &t->x;
+
+    if (t->code64) {
+        struct cold *c = tr_cold(t, COLD_TARGET);
+        c->undo = undo;
+        while (n-- > 0)
+            tr_cold_from(c, from[n]);
+    } else if (!x->overflow) {
+        while (n-- > 0)
+            x64_resolve(from[n], writable(t, t->j->thunk.miss));
+    }
+}
+
 void tr_goto_tmp0(struct tr *t, int32_t undo)
 {
     struct x64 *x = &t->x;
-    const uint8_t *miss = writable(t, t->j->thunk.miss);
     uint8_t *from[2];
 
+    if (is_single(t)) { /* jit_find leaves then */
+        from[0] = x64_jmp(x);
+        target_not_found(t, from, 1, undo);
+        return;
+    }
     x64_load(x, 4, TMP1, x64_r(TMP0));
     x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
     x64_shift_imm(x, 4, 4, x64_r(TMP1), 5);
@@ -211,15 +240,7 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
     x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
     x64_store(x, 8, CPU_FIELD(tr.rip_page), TMP0);
     x64_op(x, 0, 0xff, 4, 4, x64_m(TMP1, offsetof(struct jit_jump, code)), 0); /* jmp m */
-    if (t->code64) {
-        struct cold *c = tr_cold(t, COLD_TARGET);
-        c->undo = undo;
-        tr_cold_from(c, from[0]);
-        tr_cold_from(c, from[1]);
-    } else if (!x->overflow) {
-        x64_resolve(from[0], miss);
-        x64_resolve(from[1], miss);
-    }
+    target_not_found(t, from, 2, undo);
 }
 
 /* ---- the main line ----------------------------------------------------------------------------- */
