@@ -16,10 +16,9 @@
 #include "cpu/insn.h"
 #include "tests/fuzz/jit_program.h"
 
-#define STEPS      24 /* programs of a case */
-#define CODE_ROOM  (16 * MIB)
-#define BODIES     (HANDLERS + 0x800) /* of handlers, 32 bytes each */
-#define LOW_MEMORY 0x60000            /* what programs are meant to use */
+#define STEPS     24 /* programs of a case */
+#define CODE_ROOM (16 * MIB)
+#define BODIES    (HANDLERS + 0x800) /* of handlers, 32 bytes each */
 
 static struct {
     uint64_t programs, slices, insns;
@@ -99,10 +98,12 @@ static void set_registers(struct bench *b, const struct program *p)
             continue;
         if (k == REG_AX || k == REG_DX || (k >= 8 && k < 12))
             b->cpu->r[k] = fuzz_number(b->f);
+        else if (p->calm)
+            b->cpu->r[k] = DATA + fuzz_below(b->f, 0x1fc0);
         if (p->mode < COMPAT)
             b->cpu->r[k] = (uint32_t)b->cpu->r[k];
     }
-    b->cpu->r[REG_CX] = fuzz_one_in(b->f, 8) ? fuzz_number(b->f) : fuzz_below(b->f, 24);
+    b->cpu->r[REG_CX] = !p->calm && fuzz_one_in(b->f, 8) ? fuzz_number(b->f) : fuzz_below(b->f, 24);
     if (p->mode < COMPAT)
         b->cpu->r[REG_CX] = (uint32_t)b->cpu->r[REG_CX];
     cpu_change_flags(b->cpu, 0, fuzz_one_in(b->f, 32) ? 0 : FL_TF | FL_AC | FL_NT);
@@ -112,7 +113,21 @@ static void set_registers(struct bench *b, const struct program *p)
     cpu_update_mode(b->cpu);
 }
 
-/* The first choices of a program's surroundings. */
+/* Behind the data there is a page that cannot be written, and none. */
+static void put_edges(struct bench *b)
+{
+    uint64_t table = TABLES + 0x4000; /* of cpu_bench.c */
+
+    if (b->mode < COMPAT || fuzz_one_in(b->f, 4))
+        return;
+    for (uint64_t at = DATA; at < DATA + 0x2000; at += PAGE_SIZE)
+        physmap_write(b->map, table + at / PAGE_SIZE * 8, at | 0x67, 8);
+    physmap_write(b->map, table + (DATA + 0x2000) / PAGE_SIZE * 8, (DATA + 0x2000) | 0x65, 8);
+    physmap_write(b->map, table + (DATA + 0x3000) / PAGE_SIZE * 8, 0, 8);
+    b->cpu->cr0 |= CR0_WP;
+    cpu_cr_changed(b->cpu);
+}
+
 static void set_up(struct bench *b, const struct program *p)
 {
     b->mode = p->mode;
@@ -124,6 +139,7 @@ static void set_up(struct bench *b, const struct program *p)
         b->cpu->cr0 &= ~(CR0_TS | CR0_EM);
         cpu_cr_changed(b->cpu);
     }
+    put_edges(b);
     put_gates(b, p);
     physmap_write_buf(b->map, p->at, p->code, p->bytes);
     set_registers(b, p);

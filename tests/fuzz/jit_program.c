@@ -8,6 +8,7 @@ struct maker {
     struct bench *b;
     struct program *p;
     bool wide;              /* 64-bit code */
+    bool calm;              /* few faults and branches: long blocks */
     struct program_insn *i; /* the one being made */
 };
 
@@ -42,7 +43,7 @@ static unsigned any_reg(struct maker *m)
                                    11, 12, 13, 14, 14, 15, 15, 10, 15, AX, CX, DX};
     static const uint8_t narrow[] = {AX, CX, DX, BX, BP, SI, DI, AX, CX, DX};
 
-    if (fuzz_one_in(m->f, 64))
+    if (!m->calm && fuzz_one_in(m->f, 64))
         return SP;
     return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
 }
@@ -59,14 +60,14 @@ static unsigned plain_reg(struct maker *m)
 {
     static const uint8_t wide[] = {AX, CX, DX, 8, 9, 10, 11, 10, 11};
     static const uint8_t narrow[] = {AX, CX, DX};
-    if (fuzz_one_in(m->f, 12))
+    if (!m->calm && fuzz_one_in(m->f, 12))
         return any_reg(m);
     return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
 }
 
 static int32_t displacement(struct maker *m)
 {
-    switch (fuzz_below(m->f, 8)) {
+    switch (fuzz_below(m->f, m->calm ? 32 : 8)) {
     case 0:
         return (int32_t)fuzz_below(m->f, 0x2000);
     case 1:
@@ -96,7 +97,7 @@ static void pick_memory(struct maker *m, struct operands *o)
     o->base = pointer_reg(m);
     if (fuzz_one_in(m->f, 24))
         o->segment = fuzz_one_in(m->f, 2) ? 0x64 : 0x65;
-    if (fuzz_one_in(m->f, 40))
+    if (!m->calm && fuzz_one_in(m->f, 40))
         o->base = any_reg(m);
     switch (fuzz_below(m->f, 12)) {
     case 0:
@@ -110,7 +111,7 @@ static void pick_memory(struct maker *m, struct operands *o)
     case 2:
     case 3:
         o->shape = SHAPE_INDEX;
-        o->index = fuzz_one_in(m->f, 4) ? any_reg(m) : CX;
+        o->index = !m->calm && fuzz_one_in(m->f, 4) ? any_reg(m) : CX;
         o->scale = fuzz_below(m->f, 4);
         if (o->index == SP)
             o->index = CX;
@@ -293,7 +294,7 @@ static void make_mov(struct maker *m)
         if (o.rm == SP)
             o.rm = BX;
         encode(m, 0, 0xc7, &o);
-        number(m, bench_any_pointer(m->b), 4);
+        number(m, m->calm ? DATA + fuzz_below(m->f, 0x2000) : bench_any_pointer(m->b), 4);
         break;
     }
 }
@@ -750,15 +751,15 @@ static void make_any(struct maker *m)
 }
 
 static const struct {
-    uint8_t weight;
+    uint8_t weight, calm;
     void (*make)(struct maker *);
 } kinds[] = {
-    {20, make_alu},     {12, make_mov},  {9, make_unary},     {9, make_shift},
-    {5, make_multiply}, {5, make_lea},   {8, make_condition}, {12, make_jcc},
-    {4, make_loop},     {7, make_stack}, {5, make_branch},    {6, make_extend},
-    {4, make_exchange}, {5, make_bits},  {5, make_test},      {3, make_string},
-    {8, make_sse},      {6, make_vex},   {6, make_flags},     {2, make_self_write},
-    {2, make_any},
+    {20, 30, make_alu},    {12, 12, make_mov}, {9, 9, make_unary},      {9, 9, make_shift},
+    {5, 5, make_multiply}, {5, 5, make_lea},   {8, 12, make_condition}, {12, 4, make_jcc},
+    {4, 1, make_loop},     {7, 3, make_stack}, {5, 1, make_branch},     {6, 6, make_extend},
+    {4, 4, make_exchange}, {5, 5, make_bits},  {5, 8, make_test},       {3, 1, make_string},
+    {8, 6, make_sse},      {6, 5, make_vex},   {6, 6, make_flags},      {2, 0, make_self_write},
+    {2, 0, make_any},
 };
 
 static void make_one(struct maker *m)
@@ -766,10 +767,10 @@ static void make_one(struct maker *m)
     unsigned sum = 0, k, n;
 
     for (k = 0; k < ARRAY_LEN(kinds); k++)
-        sum += kinds[k].weight;
+        sum += m->calm ? kinds[k].calm : kinds[k].weight;
     n = fuzz_below(m->f, sum);
-    for (k = 0; n >= kinds[k].weight; k++)
-        n -= kinds[k].weight;
+    for (k = 0; n >= (m->calm ? kinds[k].calm : kinds[k].weight); k++)
+        n -= m->calm ? kinds[k].calm : kinds[k].weight;
     begin(m);
     kinds[k].make(m);
 }
@@ -781,6 +782,7 @@ void program_make(struct program *p, struct bench *b)
     unsigned n = 4 + fuzz_below(f, 37);
 
     memset(p, 0, sizeof(*p));
+    m.calm = p->calm = fuzz_one_in(f, 2);
     p->mode = b->mode;
     p->at = CODE + (fuzz_one_in(f, 2) ? 0xf00 + fuzz_below(f, 256) : fuzz_below(f, 0x800));
     do

@@ -26,6 +26,7 @@ struct program_insn {
 
 struct program {
     enum mode mode;
+    bool calm;   /* meant to run without faults: registers must be pointers */
     uint32_t at; /* where it is */
     unsigned n;
     struct program_insn insn[PROGRAM_MAX];
