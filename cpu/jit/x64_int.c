@@ -364,6 +364,25 @@ static void set_flags_of_alu(struct tr *t, enum x64_alu alu, unsigned n, const s
     tr_flags_set(t, is_logic(alu), &r);
 }
 
+/* AH to BH with an immediate byte, by way of the host's AH, which only instructions without REX name. ext: of
+ * 80 (ALU), or F6 /0 with test. */
+static bool high_byte_by_imm(struct tr *t, enum x64_alu alu, bool test, const struct ir_node *b)
+{
+    unsigned n = t->i->rm >> 3;
+    struct x64 *x = &t->x;
+
+    if (b->op != IR_IMM || alu == X_ADC || alu == X_SBB)
+        return false;
+    x64_load(x, 8, RAX, tr_reg(t, n));
+    x64_byte(x, test ? 0xf6 : 0x80);
+    x64_byte(x, 0xc4 | (test ? 0 : alu << 3));
+    x64_byte(x, (unsigned)b->imm & 0xff);
+    if (!test && alu != X_CMP)
+        x64_store(x, 8, tr_reg(t, n), RAX);
+    tr_flags_set(t, test || is_logic(alu), NULL);
+    return true;
+}
+
 static bool alu_to_reg(struct tr *t, enum x64_alu alu, const struct ir_node *b)
 {
     unsigned n, m = 0, size = t->i->size;
@@ -371,7 +390,7 @@ static bool alu_to_reg(struct tr *t, enum x64_alu alu, const struct ir_node *b)
     struct x64 *x = &t->x;
 
     if (!dst_number(t, &n))
-        return false;
+        return !src_is_mem(t) && high_byte_by_imm(t, alu, false, b);
     if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
         return false;
     dst = tr_reg(t, n);
@@ -513,7 +532,7 @@ static bool compare(struct tr *t, const struct ir_node *v)
     struct x64 *x = &t->x;
 
     if (!dst_is_mem(t) && !dst_number(t, &n))
-        return false;
+        return !src_is_mem(t) && high_byte_by_imm(t, X_CMP, test, b);
     if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
         return false;
     a = tr_reg(t, n);
