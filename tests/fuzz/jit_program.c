@@ -7,8 +7,9 @@ struct maker {
     struct fuzz *f;
     struct bench *b;
     struct program *p;
-    bool wide;              /* 64-bit code */
-    bool calm;              /* few faults and branches: long blocks */
+    bool wide; /* 64-bit code */
+    enum { WILD, CALM, SELF_WRITING } style;
+    bool calm;              /* few faults: long blocks */
     struct program_insn *i; /* the one being made */
 };
 
@@ -725,9 +726,14 @@ static void make_flags(struct maker *m)
 /* A store into the program. */
 static void make_self_write(struct maker *m)
 {
-    unsigned target = fuzz_below(m->f, m->p->n + 4);
-    unsigned size = fuzz_one_in(m->f, 2) ? 1 : 4;
-    unsigned op = fuzz_below(m->f, 3);
+    unsigned target = fuzz_below(m->f, m->p->n + (m->calm ? 1 : 4));
+    unsigned size = m->calm || fuzz_one_in(m->f, 2) ? 1 : 4;
+    unsigned op = fuzz_below(m->f, 3), into = fuzz_below(m->f, 8);
+
+    /* The last byte is mostly of an immediate or a displacement: what it becomes is the same
+     * instruction. */
+    if (m->calm && target < m->p->n && m->p->insn[target].len)
+        into = m->p->insn[target].len - 1u;
 
     /* MOV, or an addition that takes every time around */
     byte(m, op == 0 ? (size == 1 ? 0xc6 : 0xc7) : (size == 1 ? 0x80 : 0x81));
@@ -737,7 +743,7 @@ static void make_self_write(struct maker *m)
     } else {
         byte(m, 0x05);
     }
-    lead_to(m, PLACE_ABS32, target, fuzz_below(m->f, 8));
+    lead_to(m, PLACE_ABS32, target, into);
     immediate(m, size);
 }
 
@@ -751,15 +757,16 @@ static void make_any(struct maker *m)
 }
 
 static const struct {
-    uint8_t weight, calm;
+    uint8_t weight[3]; /* of wild, calm, self-writing programs */
     void (*make)(struct maker *);
 } kinds[] = {
-    {20, 30, make_alu},    {12, 12, make_mov}, {9, 9, make_unary},      {9, 9, make_shift},
-    {5, 5, make_multiply}, {5, 5, make_lea},   {8, 12, make_condition}, {12, 4, make_jcc},
-    {4, 1, make_loop},     {7, 3, make_stack}, {5, 1, make_branch},     {6, 6, make_extend},
-    {4, 4, make_exchange}, {5, 5, make_bits},  {5, 8, make_test},       {3, 1, make_string},
-    {8, 6, make_sse},      {6, 5, make_vex},   {6, 6, make_flags},      {2, 0, make_self_write},
-    {2, 0, make_any},
+    {{20, 30, 24}, make_alu},     {{12, 12, 10}, make_mov},      {{9, 9, 6}, make_unary},
+    {{9, 9, 5}, make_shift},      {{5, 5, 3}, make_multiply},    {{5, 5, 4}, make_lea},
+    {{8, 12, 6}, make_condition}, {{12, 4, 10}, make_jcc},       {{4, 1, 4}, make_loop},
+    {{7, 3, 2}, make_stack},      {{5, 1, 3}, make_branch},      {{6, 6, 3}, make_extend},
+    {{4, 4, 1}, make_exchange},   {{5, 5, 2}, make_bits},        {{5, 8, 4}, make_test},
+    {{3, 1, 1}, make_string},     {{8, 6, 2}, make_sse},         {{6, 5, 2}, make_vex},
+    {{6, 6, 3}, make_flags},      {{2, 0, 10}, make_self_write}, {{2, 0, 0}, make_any},
 };
 
 static void make_one(struct maker *m)
@@ -767,10 +774,10 @@ static void make_one(struct maker *m)
     unsigned sum = 0, k, n;
 
     for (k = 0; k < ARRAY_LEN(kinds); k++)
-        sum += m->calm ? kinds[k].calm : kinds[k].weight;
+        sum += kinds[k].weight[m->style];
     n = fuzz_below(m->f, sum);
-    for (k = 0; n >= (m->calm ? kinds[k].calm : kinds[k].weight); k++)
-        n -= m->calm ? kinds[k].calm : kinds[k].weight;
+    for (k = 0; n >= kinds[k].weight[m->style]; k++)
+        n -= kinds[k].weight[m->style];
     begin(m);
     kinds[k].make(m);
 }
@@ -782,7 +789,8 @@ void program_make(struct program *p, struct bench *b)
     unsigned n = 4 + fuzz_below(f, 37);
 
     memset(p, 0, sizeof(*p));
-    m.calm = p->calm = fuzz_one_in(f, 2);
+    m.style = fuzz_one_in(f, 5) ? SELF_WRITING : fuzz_below(f, 2);
+    m.calm = p->calm = m.style != WILD;
     p->mode = b->mode;
     p->at = CODE + (fuzz_one_in(f, 2) ? 0xf00 + fuzz_below(f, 256) : fuzz_below(f, 0x800));
     do
