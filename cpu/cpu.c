@@ -422,9 +422,14 @@ static void cpu_pre_save(void *obj)
     flags_set_arith(cpu, flags_arith(cpu));
     cpu->r[REG_BRIP] = 0;
     cpu_clear_interrupt(cpu, CPU_STOP);
-    if (cpu->pending & CPU_FLUSH) { /* what is cached is no state, so neither is this */
+    /* What is cached is no state, so neither is the wish to drop it. */
+    if (cpu->pending & CPU_FLUSH) {
         cpu_clear_interrupt(cpu, CPU_FLUSH);
         mmu_flush_all(&cpu->mmu);
+    }
+    if (cpu->pending & CPU_FLUSH_CODE) {
+        cpu_clear_interrupt(cpu, CPU_FLUSH_CODE);
+        blocks_flush(cpu);
     }
 }
 
@@ -437,6 +442,7 @@ static bool cpu_post_load(void *obj)
         return false;
     cpu->r[REG_ZERO] = 0;
     cpu->r[REG_2P30] = 1ull << 30;
+    cpu_clear_interrupt(cpu, CPU_STOP | CPU_FLUSH | CPU_LEAVE | CPU_FLUSH_CODE);
     cpu->blk = NULL;
     cpu->cur = NULL;
     mmu_load_cr3(&cpu->mmu, cpu->cr3, false);

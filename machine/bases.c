@@ -257,7 +257,8 @@ static bool base_matches(struct tnm_machine *m, const struct snap_object *o, uns
     uint64_t hash = 0;
 
     if (!identify(b->fd, &id))
-        return error_set(err, ERR_IO, "disk image '%.300s' cannot be read", b->path);
+        return error_set(err, ERR_IO, "disk image '%.300s' cannot be read: check the host's disk",
+                         b->path);
     const struct known_base *k = find_known(m, &id);
     if (same_file(&id, &then))
         hash = get_base(o, i, "hash");
@@ -293,7 +294,15 @@ static bool drive_matches(struct tnm_machine *m, const struct snap_file *f, cons
             return false;
     }
     return n == 0 || n == BASES_MAX || !get_base(o, n, "size") ||
-           error_set(err, ERR_INVALID, "%s had more backing files in the snapshot", name);
+           error_set(err, ERR_INVALID,
+                     "%s had more backing files in the snapshot: use the image as it was, not one "
+                     "that was flattened or rebased",
+                     name);
+}
+
+static const char *interface_name(uint64_t interface)
+{
+    return interface == TNM_IF_VIRTIO ? "virtio" : "ide";
 }
 
 bool bases_match(struct tnm_machine *m, const struct snap_file *f, struct error *err)
@@ -301,7 +310,8 @@ bool bases_match(struct tnm_machine *m, const struct snap_file *f, struct error 
     for (unsigned i = 0; i < m->cfg.ndisks; i++) {
         const struct snap_object *o = snap_objects_find(&f->conf, disk_name(i));
         if (snap_object_get(o, "interface", 0) != m->cfg.disks[i].interface)
-            return error_set(err, ERR_INVALID, "%s has another if= in the snapshot", disk_name(i));
+            return error_set(err, ERR_INVALID, "%s has another if= in the snapshot: use if=%s",
+                             disk_name(i), interface_name(snap_object_get(o, "interface", 0)));
         if (!drive_matches(m, f, disk_name(i), m->disk[i], err))
             return false;
     }

@@ -234,7 +234,7 @@ static void store_unit(struct worker *w, struct stream *s, uint64_t unit, const 
     if (store) {
         packed = snap_encode(w->encoder, &w->plan, data, &len);
         if (!packed)
-            fail(c, ERR_NOMEM, "not enough memory to compress a snapshot");
+            fail(c, ERR_NOMEM, "not enough memory to compress a snapshot: free some on the host");
     }
     if (packed) {
         e->stored = (uint32_t)len;
@@ -526,7 +526,7 @@ struct capture *capture_start(struct snap_writer *w, const struct source *source
 
     if (!c) {
         snap_writer_abort(w);
-        error_set(err, ERR_NOMEM, "not enough memory to save");
+        error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
         return NULL;
     }
     c->writer = w;
@@ -548,7 +548,7 @@ struct capture *capture_start(struct snap_writer *w, const struct source *source
         ok = start_worker(c) || c->nthreads;
     if (!ok || !c->nthreads) {
         capture_free(c);
-        error_set(err, ERR_NOMEM, "not enough memory or threads to save");
+        error_set(err, ERR_NOMEM, "not enough memory or threads to save: free some on the host");
         return NULL;
     }
     pthread_mutex_lock(&c->lock);

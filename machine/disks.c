@@ -238,14 +238,14 @@ static bool prepare(struct tnm_machine *m, unsigned i, struct snap_file *f, bool
                          disk_name(i));
     struct disk *d = get_disk(m, i);
     if (!d)
-        return error_set(err, ERR_NOMEM, "not enough memory to restore");
+        return error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
     m->disks->next[i] = (struct disk_restore){.file = snap_file_ref(f), .from = s};
     struct disk_restore *r = &m->disks->next[i];
     r->kept = m->cfg.ndisks <= i || !m->cfg.disks[i].discard;
     r->pending = hostmem_alloc((size_t)s->units + 1);
     r->decoder = snap_decoder_new();
     if (!r->pending || !r->decoder)
-        return error_set(err, ERR_NOMEM, "not enough memory to restore");
+        return error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
     for (uint64_t u = 0; u < s->units; u++) {
         /* Under a fresh overlay everything is as in the base. */
         r->pending[u] = !fresh || r->kept || snap_kind(s, u) != SNAP_BASE;

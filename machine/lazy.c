@@ -140,7 +140,7 @@ static bool add_part(struct lazy *l, const char *name, uint64_t ra, uint64_t siz
     p->units = p->stream->units;
     p->present = hostmem_alloc((size_t)p->units);
     if (!p->present)
-        return error_set(err, ERR_NOMEM, "not enough memory to restore");
+        return error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
     l->nparts++;
     return true;
 }
@@ -177,7 +177,7 @@ struct lazy *lazy_start(struct tnm_machine *m, struct snap_file *f, bool fresh, 
         ok = l->own && l->behind;
     }
     if (!ok)
-        error_set(err, ERR_NOMEM, "not enough memory to restore");
+        error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
     /* Video memory last: it goes in at once below, as the display reads it without asking. */
     ok = ok && add_part(l, "ram", 0, m->ram_below_4g + m->ram_above_4g, err) &&
          add_part(l, "vram", vga_vram_ra(m->vga), vga_vram_size(m->vga), err);

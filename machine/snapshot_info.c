@@ -87,7 +87,8 @@ bool snapshot_find_bases(struct tnm_snapshot *s, struct error *err)
             if (!snap_object_find(&conf->object[n], name, NULL))
                 break;
             if (!add_base(s, &conf->object[n], i))
-                return error_set(err, ERR_NOMEM, "not enough memory to open a snapshot");
+                return error_set(err, ERR_NOMEM,
+                                 "not enough memory to open a snapshot: free some on the host");
         }
     }
     return true;
@@ -160,7 +161,7 @@ bool tnm_snapshot_verify(tnm_snapshot *s, tnm_progress_fn fn, void *opaque, tnm_
     bool ok = d && unit;
 
     if (!ok)
-        error_set(&e, ERR_NOMEM, "not enough memory to check a snapshot");
+        error_set(&e, ERR_NOMEM, "not enough memory to check a snapshot: free some on the host");
     for (const struct snap_file *f = s->file; f; f = f->parent) {
         for (unsigned i = 0; i < f->nstreams; i++)
             t.total += f->streams[i].count[SNAP_DATA];
@@ -282,7 +283,7 @@ bool tnm_snapshot_diff(tnm_snapshot *a, tnm_snapshot *b, tnm_diff_fn fn, void *o
     bool ok = dec && buf;
 
     if (!ok)
-        error_set(&e, ERR_NOMEM, "not enough memory to compare snapshots");
+        error_set(&e, ERR_NOMEM, "not enough memory to compare snapshots: free some on the host");
     if (ok) {
         diff_objects(&d, &a->file->conf, &b->file->conf);
         diff_objects(&d, &a->file->stat, &b->file->stat);
@@ -362,7 +363,8 @@ static bool flatten_rest(void *opaque, struct snap_writer *w, struct error *err)
     struct flatten *x = opaque;
 
     if (x->conf.failed)
-        return error_set(err, ERR_NOMEM, "not enough memory to write a snapshot");
+        return error_set(err, ERR_NOMEM,
+                         "not enough memory to write a snapshot: free some on the host");
     return write_thumb(x->file, w) &&
            snap_writer_chunk(w, SNAP_CONF, SNAP_DEFLATED | SNAP_REQUIRED, x->conf.data,
                              x->conf.len) &&
@@ -384,7 +386,8 @@ bool tnm_snapshot_flatten(tnm_snapshot *s, const char *path, tnm_progress_fn fn,
     for (unsigned i = 0; i < s->file->nstreams; i++) {
         const struct snap_stream *t = &s->file->streams[i];
         if (n == MAX_SOURCES) {
-            error_set(&e, ERR_UNSUPPORTED, "the snapshot has too many streams");
+            error_set(&e, ERR_UNSUPPORTED,
+                      "the snapshot has too many streams: use a newer version");
             break;
         }
         from[n] =

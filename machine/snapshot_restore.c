@@ -36,7 +36,7 @@ tnm_snapshot *tnm_snapshot_open(const char *path, tnm_error *err)
         return s;
     }
     if (!s)
-        error_set(&e, ERR_NOMEM, "not enough memory to open a snapshot");
+        error_set(&e, ERR_NOMEM, "not enough memory to open a snapshot: free some on the host");
     tnm_snapshot_close(s);
     give_error(&e, err);
     return NULL;
@@ -113,7 +113,8 @@ bool origin_blob(const struct snap_file *f, const char *name, uint64_t max, stru
     if (s && s->size <= max)
         out->data = calloc(1, (size_t)(s->units * SNAP_UNIT));
     if (!ok || (s && !out->data))
-        ok = error_set(err, ERR_NOMEM, "not enough memory for the snapshot's %s", name);
+        ok = error_set(err, ERR_NOMEM,
+                       "not enough memory for the snapshot's %s: free some on the host", name);
     for (uint64_t u = 0; ok && s && u < s->units; u++) {
         enum snap_result r = snap_read_unit(d, s, u, out->data + u * SNAP_UNIT);
         if (r != SNAP_IS_DATA && r != SNAP_IS_ZERO)
@@ -240,7 +241,7 @@ static bool load_over(struct tnm_machine *m, struct tnm_snapshot *s, struct erro
     state_write(m, &before);
     if (before.failed || !snap_objects_parse(&old, before.data, before.len)) {
         snap_buf_free(&before);
-        return error_set(err, ERR_NOMEM, "not enough memory to restore");
+        return error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
     }
     bool ok = swap_media(m, s->file, &swap, err) && load(m, s, false, err);
     end_swap(m, &swap, !ok);

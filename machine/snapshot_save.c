@@ -124,7 +124,7 @@ static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
     if (!media_write(s->media, &s->conf, err))
         return false;
     if (s->conf.failed || s->stat.failed)
-        return error_set(err, ERR_NOMEM, "not enough memory to save");
+        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
     return (!s->thumb.len ||
             snap_writer_chunk(w, SNAP_THMB, SNAP_DEFLATED, s->thumb.data, s->thumb.len)) &&
            snap_writer_chunk(w, SNAP_CONF, SNAP_DEFLATED | SNAP_REQUIRED, s->conf.data,
@@ -179,7 +179,7 @@ static bool begin(struct tnm_machine *m, const char *path, const tnm_save_option
     if (!s || !s->path || !s->media) {
         if (s)
             save_free(s);
-        return error_set(err, ERR_NOMEM, "not enough memory to save");
+        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
     }
     if (!check_parents(parent, path, err) || !(w = snap_writer_new(path, err))) {
         save_free(s);
@@ -188,7 +188,7 @@ static bool begin(struct tnm_machine *m, const char *path, const tnm_save_option
     if (!disks_ready(m)) {
         snap_writer_abort(w);
         save_free(s);
-        return error_set(err, ERR_NOMEM, "not enough memory to save");
+        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
     }
     config_write(m, opt, parent, path, &s->conf);
     state_write(m, &s->stat);

@@ -108,7 +108,8 @@ static const struct vmstate *find_object(struct tnm_machine *m, const char *name
 static bool check_machine(const struct tnm_machine *m, struct error *err)
 {
     return (m->current < m->ncpus && m->reset_kind <= RESET_INIT) ||
-           error_set(err, ERR_FORMAT, "the snapshot's state of the run loop makes no sense");
+           error_set(err, ERR_FORMAT,
+                     "the snapshot's state of the run loop makes no sense: use another copy");
 }
 
 bool state_read(struct tnm_machine *m, const struct snap_objects *o, struct error *err)
@@ -137,7 +138,7 @@ bool state_read(struct tnm_machine *m, const struct snap_objects *o, struct erro
         if (!vmstate_loaded(vm, obj))
             return error_set(err, ERR_FORMAT,
                              "the snapshot's state of %.40s makes no sense: it is damaged, or made "
-                             "by something else",
+                             "by something else: use another copy",
                              o->object[i].name);
     }
     return true;

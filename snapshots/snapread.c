@@ -37,7 +37,8 @@ static bool damaged(const struct snap_file *f, struct error *err, const char *wh
 
 static bool no_memory(struct error *err)
 {
-    return error_set(err, ERR_NOMEM, "not enough memory to read the snapshot");
+    return error_set(err, ERR_NOMEM,
+                     "not enough memory to read the snapshot: free some on the host");
 }
 
 static bool read_at(int fd, uint64_t offset, void *buf, size_t len)
@@ -367,7 +368,8 @@ static struct snap_file *open_file(const char *path, unsigned below, struct erro
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (f->fd < 0)
         error_set(err, errno == ENOENT ? ERR_NOTFOUND : ERR_IO,
-                  "snapshot '%.300s' cannot be opened: %s", path, strerror(errno));
+                  "snapshot '%.300s' cannot be opened: %s: check its name and rights", path,
+                  strerror(errno));
     if (f->fd >= 0 && load_file(f, err) && open_parent(f, below, err))
         return f;
     snap_file_unref(f);

@@ -35,7 +35,7 @@ static bool fail(struct snap_writer *w, int error)
         error_set(&w->err, error == ENOMEM ? ERR_NOMEM : ERR_IO,
                   "snapshot '%.300s' cannot be written: %s%s", w->path, strerror(error),
                   error == ENOSPC || error == EDQUOT ? ": free space, or choose another place"
-                                                     : "");
+                                                     : ": check the host's disk");
     w->failed = true;
     return false;
 }
@@ -100,14 +100,14 @@ struct snap_writer *snap_writer_new(const char *path, struct error *err)
     size_t len = strlen(path);
 
     if (!w) {
-        error_set(err, ERR_NOMEM, "no memory to write a snapshot");
+        error_set(err, ERR_NOMEM, "no memory to write a snapshot: free some on the host");
         return NULL;
     }
     w->fd = -1;
     w->path = strdup(path);
     w->temp = malloc(len + sizeof(".part"));
     if (!w->path || !w->temp) {
-        error_set(err, ERR_NOMEM, "no memory to write a snapshot");
+        error_set(err, ERR_NOMEM, "no memory to write a snapshot: free some on the host");
         goto failed;
     }
     sprintf(w->temp, "%s.part", path);

@@ -3,11 +3,14 @@
  *
  *     roundtrip [--kernel FILE --initrd FILE --append TEXT] [--disk FILE] [--memory MIB] [--cpus N]
  *               [--every INSNS] [--until INSNS] [--delta] [--in-place] [--live] [--threads N]
+ *               [--engine auto|interp|jit|each]
  *
  * Every step saves the machine, destroys it, makes another from the file (--in-place: restores the
  * file into the machine that has run on meanwhile) and, before that one runs, saves it again: the two
  * files must be equal byte for byte. --delta: each file is a delta on the one before, up to eight.
- * --live: the machine goes on while it is saved. Exit status 0: all hashes are equal.
+ * --live: the machine goes on while it is saved. --engine: what executes the machine that is saved and
+ * restored; each: every one made from a file has another engine than the one before. The machine that
+ * is never touched has the default. Exit status 0: all hashes are equal.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -22,7 +25,8 @@
 static struct {
     tnm_config cfg;
     uint64_t every, until;
-    bool delta, in_place, live;
+    bool delta, in_place, live, each_engine;
+    enum tnm_engine engine;
     unsigned threads;
     char dir[64];
 } opt;
@@ -113,6 +117,12 @@ static void save(tnm_machine *m, const char *path, const char *parent, uint64_t 
         die("save", &err);
 }
 
+static enum tnm_engine engine_of(unsigned step)
+{
+    static const enum tnm_engine turn[] = {TNM_ENGINE_JIT, TNM_ENGINE_INTERP, TNM_ENGINE_AUTO};
+    return opt.each_engine ? turn[step % 3] : opt.engine;
+}
+
 /* One step at the machine's present state; returns the machine to go on with. */
 static tnm_machine *step(tnm_machine *m, unsigned n, struct hashes *h)
 {
@@ -136,6 +146,7 @@ static tnm_machine *step(tnm_machine *m, unsigned n, struct hashes *h)
         h->n = hashes;
         tnm_snapshot_config(s, &cfg);
         set_hooks(&cfg, h);
+        cfg.engine = engine_of(n + 1);
         if (!(m = tnm_snapshot_create(s, &cfg, NULL, &err)))
             die("create", &err);
     }
@@ -157,6 +168,18 @@ static tnm_machine *step(tnm_machine *m, unsigned n, struct hashes *h)
     return m;
 }
 
+static void parse_engine(const char *name)
+{
+    if (!strcmp(name, "each"))
+        opt.each_engine = true;
+    else if (!strcmp(name, "interp"))
+        opt.engine = TNM_ENGINE_INTERP;
+    else if (!strcmp(name, "jit"))
+        opt.engine = TNM_ENGINE_JIT;
+    else if (strcmp(name, "auto"))
+        exit(2);
+}
+
 static void parse(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -164,7 +187,7 @@ static void parse(int argc, char **argv)
         {"disk", 1, NULL, 'd'},     {"memory", 1, NULL, 'm'}, {"cpus", 1, NULL, 'c'},
         {"every", 1, NULL, 'e'},    {"until", 1, NULL, 'u'},  {"delta", 0, NULL, 'D'},
         {"in-place", 0, NULL, 'I'}, {"live", 0, NULL, 'L'},   {"threads", 1, NULL, 't'},
-        {NULL, 0, NULL, 0},
+        {"engine", 1, NULL, 'E'},   {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -206,6 +229,9 @@ static void parse(int argc, char **argv)
         case 'L':
             opt.live = true;
             break;
+        case 'E':
+            parse_engine(optarg);
+            break;
         case 't':
             opt.threads = (unsigned)atoi(optarg);
             break;
@@ -232,6 +258,7 @@ int main(int argc, char **argv)
     tnm_destroy(m);
 
     opt.cfg.opaque = &trip;
+    opt.cfg.engine = engine_of(0);
     if (!(m = tnm_create(&opt.cfg, &err)))
         die("create", &err);
     unsigned steps = 0;

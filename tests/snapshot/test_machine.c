@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cpu/exec.h"
+
 static void refused(tnm_machine *m, const char *path, const tnm_restore_options *opt,
                     enum tnm_code code, const char *says)
 {
@@ -189,6 +191,105 @@ START_TEST(dma)
 }
 END_TEST
 
+/* What is cached is no state: a wish to drop it is granted, and is not in the file. */
+START_TEST(flushes_are_no_state)
+{
+    enum { WISHES = CPU_STOP | CPU_FLUSH | CPU_LEAVE | CPU_FLUSH_CODE };
+    tnm_machine *m = kit_machine();
+    tnm_error err = {0};
+
+    kit_save(m, kit_path("a"), NULL);
+    cpu_interrupt(m->cpu[0], CPU_FLUSH | CPU_FLUSH_CODE);
+    kit_save(m, kit_path("b"), NULL);
+    struct blob a = kit_read(kit_path("a")), b = kit_read(kit_path("b"));
+    ck_assert_uint_eq(a.size, b.size);
+    ck_assert_mem_eq(a.data, b.data, a.size);
+    blob_free(&a);
+    blob_free(&b);
+    uint64_t hash = tnm_state_hash(m);
+    cpu_interrupt(m->cpu[0], CPU_FLUSH_CODE);
+    ck_assert_uint_eq(tnm_state_hash(m), hash);
+
+    /* From a file that has them, as early ones may. */
+    kit_change_field(kit_path("a"), kit_path("c"), "cpu0", "pending", WISHES);
+    tnm_snapshot *s = kit_open(kit_path("c"));
+    ck_assert_msg(tnm_snapshot_restore(m, s, NULL, &err), "%s", err.text);
+    ck_assert_uint_eq(tnm_state_hash(m), hash);
+    ck_assert_uint_eq(m->cpu[0]->pending & WISHES, 0);
+    tnm_snapshot_close(s);
+    ck_assert_int_eq(tnm_run(m, 1000000), TNM_STOP_SLICE);
+    tnm_destroy(m);
+    kit_clean();
+}
+END_TEST
+
+/* From firmware into flat protected mode, interrupts off. */
+static void go_flat(tnm_machine *m, uint32_t rip)
+{
+    struct cpu *cpu = m->cpu[0];
+
+    cpu->cr0 |= CR0_PE;
+    for (unsigned seg = SEG_ES; seg <= SEG_GS; seg++)
+        cpu->seg[seg] =
+            (struct segreg){.limit = 0xffffffff, .ar = seg == SEG_CS ? 0xc09b : 0xc093, .sel = 8};
+    cpu_set_flags(cpu, 2);
+    cpu->rip = rip;
+    cpu->activity = CPU_ACTIVE;
+    cpu_cr_changed(cpu);
+}
+
+/* Translated code writes memory that a save has still to copy: it must come to the keeper, whether
+ * its page is in the TLB or not. The pages are written before, so that they are. */
+START_TEST(translated_writes)
+{
+    /* mov edi, 0d00000h; mov [edi], eax; inc eax; add edi, 40h; cmp edi, 0e00000h; jb back; jmp first */
+    static const uint8_t code[] = {0xbf, 0,    0, 0xd0, 0,    0x89, 0x07, 0x40, 0x83, 0xc7, 0x40,
+                                   0x81, 0xff, 0, 0,    0xe0, 0,    0x72, 0xf2, 0xeb, 0xeb};
+    enum { CODE = 0x200000, AT = 0xd00000, LEN = 0x100000 };
+    tnm_config cfg;
+    tnm_error err = {0};
+
+    kit_config(&cfg);
+    cfg.engine = TNM_ENGINE_JIT;
+    tnm_machine *m = kit_create(&cfg);
+    tnm_run(m, 10000000);
+    physmap_write_buf(m->mem, CODE, code, sizeof(code));
+    go_flat(m, CODE);
+    tnm_run(m, 5000000);
+    uint8_t *was = malloc(LEN), *saved = malloc(LEN);
+    physmap_read_buf(m->mem, AT, was, LEN);
+    ck_assert_uint_ne(ld32(was), 0);
+    uint64_t hash = tnm_state_hash(m);
+    ck_assert(tnm_save_begin(m, kit_path("a"), &(tnm_save_options){.threads = 1}, &err));
+    tnm_run(m, 5000000);
+    ck_assert_msg(tnm_save_wait(m, &err), "%s", err.text);
+    physmap_read_buf(m->mem, AT, saved, LEN);
+    ck_assert(memcmp(saved, was, LEN));
+
+    uint64_t later = tnm_state_hash(m);
+    tnm_snapshot *s = kit_open(kit_path("a"));
+    for (unsigned e = 0; e < 3; e++) {
+        tnm_snapshot_config(s, &cfg);
+        cfg.clock = TNM_CLOCK_INSN;
+        cfg.engine = (enum tnm_engine)e;
+        tnm_machine *back = tnm_snapshot_create(s, &cfg, NULL, &err);
+        ck_assert_msg(back != NULL, "%s", err.text);
+        tnm_run(back, 5000000); /* pages come in as it writes them */
+        ck_assert_uint_eq(tnm_state_hash(back), later);
+        ck_assert_msg(tnm_snapshot_restore(back, s, NULL, &err), "%s", err.text);
+        physmap_read_buf(back->mem, AT, saved, LEN);
+        ck_assert_mem_eq(saved, was, LEN);
+        ck_assert_uint_eq(tnm_state_hash(back), hash);
+        tnm_destroy(back);
+    }
+    tnm_snapshot_close(s);
+    tnm_destroy(m);
+    free(was);
+    free(saved);
+    kit_clean();
+}
+END_TEST
+
 static void count_field(void *opaque, const tnm_snapshot_field *f)
 {
     unsigned *n = opaque;
@@ -251,7 +352,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {refusal_changes_nothing, contents_damaged, many_copies, dma,
-                                  looked_at};
+    const TTest *const tests[] = {refusal_changes_nothing, contents_damaged,  many_copies, dma,
+                                  flushes_are_no_state,    translated_writes, looked_at};
     return RUN_TESTS("snapshot_machine", tests);
 }
