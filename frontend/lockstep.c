@@ -60,8 +60,7 @@ static bool step(struct pair *p, int *status)
         return false;
     }
     p->insns += STEP;
-    if ((!go_on || p->insns % WHOLE == 0) &&
-        tnm_state_hash(p->interp) != tnm_state_hash(p->jit)) {
+    if ((!go_on || p->insns % WHOLE == 0) && tnm_state_hash(p->interp) != tnm_state_hash(p->jit)) {
         tell(p, "memory or devices, though not in registers; in the last 2000000 instructions or");
         return false;
     }

@@ -21,23 +21,34 @@ enum ir_op {
     IR_IMM,        /* imm */
     IR_EA,         /* the memory operand's offset */
     IR_CL,
-    IR_CARRY,      /* the carry flag as it was before */
-    IR_RETURN,     /* RIP of the next instruction */
-    IR_TARGET,     /* next RIP plus the immediate, as wide as the operand */
-    IR_PEEK,       /* read from the stack at offset imm */
-    IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_ADC, IR_SBB, IR_NOT, IR_NEG, IR_BSWAP,
-    IR_ZEXT, IR_SEXT, /* of aux bits */
-    IR_BOOL,       /* condition aux */
-    IR_SELECT,     /* condition aux ? a : b */
+    IR_CARRY,  /* the carry flag as it was before */
+    IR_RETURN, /* RIP of the next instruction */
+    IR_TARGET, /* next RIP plus the immediate, as wide as the operand */
+    IR_PEEK,   /* read from the stack at offset imm */
+    IR_ADD,
+    IR_SUB,
+    IR_AND,
+    IR_OR,
+    IR_XOR,
+    IR_ADC,
+    IR_SBB,
+    IR_NOT,
+    IR_NEG,
+    IR_BSWAP,
+    IR_ZEXT,
+    IR_SEXT,   /* of aux bits */
+    IR_BOOL,   /* condition aux */
+    IR_SELECT, /* condition aux ? a : b */
     /* effects */
-    IR_WRITE,      /* first operand = a */
-    IR_WRITE_SRC,  /* second operand's register = a */
-    IR_FLAGS,      /* lazy flags of kind aux, result a */
-    IR_SHIFT,      /* how aux (enum ir_shift), by b: writes the operand and flags */
-    IR_MULTIPLY,   /* destination = a * b, signed; flags */
-    IR_WIDEN_A, IR_SIGN_OF_A,
-    IR_PUSH,       /* a */
-    IR_SP_ADD,     /* imm */
+    IR_WRITE,     /* first operand = a */
+    IR_WRITE_SRC, /* second operand's register = a */
+    IR_FLAGS,     /* lazy flags of kind aux, result a */
+    IR_SHIFT,     /* how aux (enum ir_shift), by b: writes the operand and flags */
+    IR_MULTIPLY,  /* destination = a * b, signed; flags */
+    IR_WIDEN_A,
+    IR_SIGN_OF_A,
+    IR_PUSH,   /* a */
+    IR_SP_ADD, /* imm */
     IR_LEAVE,
     IR_CHECK,      /* a can be branched to, or #GP */
     IR_BRANCH,     /* to a, static */
@@ -55,7 +66,7 @@ struct ir_node {
 /* What an instruction does with the arithmetic flags. */
 enum ir_flags_use {
     IR_READS_FLAGS = 1,
-    IR_SETS_FLAGS = 2, /* all six, always */
+    IR_SETS_FLAGS = 2,   /* all six, always */
     IR_ALTERS_FLAGS = 4, /* some of them, or not always */
 };
 

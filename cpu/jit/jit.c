@@ -125,8 +125,9 @@ void jit_flush(struct cpu *cpu)
 static void set_cookie(struct cpu *cpu)
 {
     struct jit *j = cpu->tr.jit;
-    unsigned k = (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 + cpu->mode / MODE_USER) &
-                 (ARRAY_LEN(j->cookies) - 1);
+    unsigned k =
+        (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 + cpu->mode / MODE_USER) &
+        (ARRAY_LEN(j->cookies) - 1);
 
     if (j->cookies[k].generation != cpu->mmu.generation || j->cookies[k].space != cpu->mmu.tlb ||
         j->cookies[k].mode != cpu->mode || !j->cookies[k].id) {
@@ -208,7 +209,8 @@ static bool unmasked(const struct cpu *cpu)
 
 static struct block *block_of(const struct insn *i)
 {
-    return (struct block *)(uintptr_t)((const uint8_t *)(i - i->idx) - offsetof(struct block, insn));
+    return (struct block *)(uintptr_t)((const uint8_t *)(i - i->idx) -
+                                       offsetof(struct block, insn));
 }
 
 static struct block *resume(struct cpu *cpu, const struct insn *i)
@@ -340,9 +342,8 @@ static bool mode_fits(const struct jit *j, uint32_t mode)
         return false;
     if ((mode & MODE_SINGLE) && j->threshold > 1)
         return false;
-    return (mode & MODE_CODE64) ||
-           (mode & (MODE_CODE32 | MODE_FLAT | MODE_STACK32)) ==
-               (MODE_CODE32 | MODE_FLAT | MODE_STACK32);
+    return (mode & MODE_CODE64) || (mode & (MODE_CODE32 | MODE_FLAT | MODE_STACK32)) ==
+                                       (MODE_CODE32 | MODE_FLAT | MODE_STACK32);
 }
 
 void jit_block_made(struct cpu *cpu, struct block *b)

@@ -19,8 +19,8 @@
 
 struct jit_stats {
     uint64_t blocks, insns, guest_bytes, host_bytes, flushes;
-    uint64_t ns;            /* spent translating */
-    uint64_t refused;       /* hot blocks that cannot be translated */
+    uint64_t ns;      /* spent translating */
+    uint64_t refused; /* hot blocks that cannot be translated */
     uint64_t enters, one, end, links, lookups, lookup_misses;
 };
 

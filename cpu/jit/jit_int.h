@@ -8,12 +8,12 @@
 
 /* A place in translated code that leads straight to another block of the same page. */
 struct jit_exit {
-    uint8_t *at;            /* writable alias of the displacement to patch */
-    const uint8_t *stub;    /* where it leads while it is not linked */
-    struct block *to;       /* linked to, or NULL */
+    uint8_t *at;              /* writable alias of the displacement to patch */
+    const uint8_t *stub;      /* where it leads while it is not linked */
+    struct block *to;         /* linked to, or NULL */
     struct jit_exit *next_in; /* other exits into the same block */
-    uint64_t page;          /* store address of the page it is in */
-    uint16_t offset;        /* of the target in the page */
+    uint64_t page;            /* store address of the page it is in */
+    uint16_t offset;          /* of the target in the page */
 };
 
 /* One slot of the table of indirect branches, in the layout generated code expects. */
@@ -32,22 +32,22 @@ enum jit_vec { VEC_NONE, VEC_XMM, VEC_YMM };
 /* Addresses of the backend's fixed routines, executable. */
 struct jit_thunks {
     void (*enter)(struct cpu *cpu, const uint8_t *code);
-    const uint8_t *leave;       /* to the run loop; cpu->rip is set */
+    const uint8_t *leave;        /* to the run loop; cpu->rip is set */
     const uint8_t *leave_stored; /* the same, guest registers are in memory already */
-    const uint8_t *one;         /* jit_run_one(RAX) and on */
-    const uint8_t *one_flags;   /* ... and on with the guest's flags in the host's */
-    const uint8_t *end;         /* jit_run_end(RAX), and leave */
-    const uint8_t *link;        /* jit_link(EAX), and on in that block */
-    const uint8_t *miss;        /* RIP RAX is in no slot: jit_find, and on there */
-    const uint8_t *load_flags;  /* guest's flags into the host's, whatever form they have */
-    const uint8_t *load_vec;    /* guest's vector registers into the host's: the low halves ... */
-    const uint8_t *load_ymm;    /* ... or all of them */
+    const uint8_t *one;          /* jit_run_one(RAX) and on */
+    const uint8_t *one_flags;    /* ... and on with the guest's flags in the host's */
+    const uint8_t *end;          /* jit_run_end(RAX), and leave */
+    const uint8_t *link;         /* jit_link(EAX), and on in that block */
+    const uint8_t *miss;         /* RIP RAX is in no slot: jit_find, and on there */
+    const uint8_t *load_flags;   /* guest's flags into the host's, whatever form they have */
+    const uint8_t *load_vec;     /* guest's vector registers into the host's: the low halves ... */
+    const uint8_t *load_ymm;     /* ... or all of them */
 };
 
 struct jit {
-    uint8_t *rw;                /* the code, writable ... */
-    ptrdiff_t rx;               /* ... and what to add for the executable alias */
-    size_t size, used, fixed;   /* fixed: the routines, which stay */
+    uint8_t *rw;              /* the code, writable ... */
+    ptrdiff_t rx;             /* ... and what to add for the executable alias */
+    size_t size, used, fixed; /* fixed: the routines, which stay */
     struct jit_thunks thunk;
     struct jit_jump *jumps;
     struct jit_exit *exits;

@@ -8,12 +8,45 @@
 
 #include "base/bits.h"
 
-enum x64_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15,
-    X64_NONE = 0xff };
+enum x64_reg {
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    X64_NONE = 0xff
+};
 
 /* Condition codes as jcc, setcc and cmovcc number them. */
-enum x64_cc { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_NBE, CC_S, CC_NS, CC_P, CC_NP, CC_L,
-    CC_NL, CC_LE, CC_NLE };
+enum x64_cc {
+    CC_O,
+    CC_NO,
+    CC_C,
+    CC_NC,
+    CC_Z,
+    CC_NZ,
+    CC_BE,
+    CC_NBE,
+    CC_S,
+    CC_NS,
+    CC_P,
+    CC_NP,
+    CC_L,
+    CC_NL,
+    CC_LE,
+    CC_NLE
+};
 
 struct x64 {
     uint8_t *start, *p, *end; /* where bytes are written */

@@ -3,7 +3,7 @@
 #include "cpu/interp.h"
 #include "cpu/jit/x64_tr.h"
 
-const uint8_t x64_host_of[16] = {RBX, RCX, RDX, R12, R14, R13, RSI, RDI,
+const uint8_t x64_host_of[16] = {RBX, RCX, RDX,      R12,      R14, R13, RSI,      RDI,
                                  R8,  R9,  X64_NONE, X64_NONE, R10, R11, X64_NONE, X64_NONE};
 
 #define ROOM (64 * 1024) /* more than the longest block can need */

@@ -44,8 +44,7 @@ static bool reg_number(unsigned field, unsigned size, unsigned *n)
 
 static bool dst_number(const struct tr *t, unsigned *n)
 {
-    return reg_number(src_is_mem(t) ? t->i->reg : t->i->rm,
-                      t->i->size, n);
+    return reg_number(src_is_mem(t) ? t->i->reg : t->i->rm, t->i->size, n);
 }
 
 static uint32_t bit(unsigned n)
@@ -146,7 +145,7 @@ static bool mov_to_mem(struct tr *t, const struct ir_node *v)
 
 static bool extend(struct tr *t, const struct ir_node *v)
 {
-    unsigned n, m, from = v->aux / 8, size = t->i->size;
+    unsigned n, m, size = t->i->size, from = MIN(v->aux / 8u, size);
     unsigned into;
     struct x64_rm rm;
     bool high = false;
@@ -190,8 +189,7 @@ static bool lea(struct tr *t)
     if (size == 4 && i.ea_shift == 0)
         i.ea_shift = 32;
     tr_reg_changes(t, n);
-    bool direct = size >= 4 && !tr_reg(t, n).is_mem &&
-                  !(i.base < 16 && tr_reg(t, i.base).is_mem) &&
+    bool direct = size >= 4 && !tr_reg(t, n).is_mem && !(i.base < 16 && tr_reg(t, i.base).is_mem) &&
                   !(i.index < 16 && tr_reg(t, i.index).is_mem);
     if (!tr_address(t, direct ? x64_host_of[n] : TMP1, &i, 0))
         return false;
@@ -674,7 +672,7 @@ static bool shift_by_cl(struct tr *t, unsigned how)
     x64_test_imm(&t->x, 1, x64_r(RCX), size == 8 ? 63 : 31);
     uint8_t *over = x64_jcc(&t->x, CC_Z);
     shift_reg(t, how, n, -1);
-    if (how == IR_SHR) { /* OF is the next bit below the sign, as for a count of 1 */
+    if (how == IR_SHR) {       /* OF is the next bit below the sign, as for a count of 1 */
         x64_byte(&t->x, 0x9f); /* lahf */
         x64_load(&t->x, size, TMP1, tr_reg(t, n));
         x64_shift_imm(&t->x, EXT_SHR, size, x64_r(TMP1), size * 8 - 2);

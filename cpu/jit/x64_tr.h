@@ -23,11 +23,11 @@
 #include "cpu/jit/jit_int.h"
 #include "cpu/jit/x64.h"
 
-#define BIAS 128
-#define CPU_OFF(field) ((int32_t)offsetof(struct cpu, field) - BIAS)
+#define BIAS             128
+#define CPU_OFF(field)   ((int32_t)offsetof(struct cpu, field) - BIAS)
 #define CPU_FIELD(field) x64_m(RBP, CPU_OFF(field))
-#define TMP0 RAX
-#define TMP1 R15
+#define TMP0             RAX
+#define TMP1             R15
 
 extern const uint8_t x64_host_of[16];
 
@@ -35,8 +35,8 @@ struct recipe {
     enum { RECIPE_NONE, RECIPE_ADD, RECIPE_SUB, RECIPE_CMP, RECIPE_TEST } kind;
     uint8_t size;
     bool b_imm;
-    uint32_t regs;        /* guest registers it reads: bits */
-    struct x64_rm a, b;   /* ADD, SUB: a is the result; TEST: a alone */
+    uint32_t regs;      /* guest registers it reads: bits */
+    struct x64_rm a, b; /* ADD, SUB: a is the result; TEST: a alone */
     int32_t imm;
 };
 
@@ -53,19 +53,27 @@ struct flag_state {
 };
 
 /* Code out of the main line, emitted after the block. */
-enum cold_kind { COLD_ONE, COLD_END, COLD_BUDGET, COLD_LINK, COLD_STOP, COLD_TARGET, COLD_LOAD_FLAGS,
-    COLD_LOAD_VEC };
+enum cold_kind {
+    COLD_ONE,
+    COLD_END,
+    COLD_BUDGET,
+    COLD_LINK,
+    COLD_STOP,
+    COLD_TARGET,
+    COLD_LOAD_FLAGS,
+    COLD_LOAD_VEC
+};
 struct cold {
     enum cold_kind kind;
     unsigned n_from;
-    uint8_t *from[6];    /* displacements that lead here */
-    uint8_t *back;       /* where it goes on */
-    unsigned k;          /* instruction */
-    bool want_flags;     /* the main line goes on with native flags */
+    uint8_t *from[6];        /* displacements that lead here */
+    uint8_t *back;           /* where it goes on */
+    unsigned k;              /* instruction */
+    bool want_flags;         /* the main line goes on with native flags */
     struct flag_state flags; /* on entry */
-    uint32_t exit;       /* COLD_LINK: its number */
-    uint32_t target;     /* COLD_STOP: of the branch, offset in the page */
-    int32_t undo;        /* COLD_TARGET: what RSP has grown by */
+    uint32_t exit;           /* COLD_LINK: its number */
+    uint32_t target;         /* COLD_STOP: of the branch, offset in the page */
+    int32_t undo;            /* COLD_TARGET: what RSP has grown by */
 };
 #define COLD_MAX 160
 
@@ -74,19 +82,19 @@ struct tr {
     struct jit *j;
     struct block *b;
     struct x64 x;
-    uint32_t page_off;       /* of the block in its page */
+    uint32_t page_off; /* of the block in its page */
     bool code64;
-    unsigned k;              /* the instruction being translated */
+    unsigned k; /* the instruction being translated */
     const struct insn *i;
     struct ir ir[BLOCK_MAX];
-    bool hot[BLOCK_MAX];     /* ir[k] has been recorded */
+    bool hot[BLOCK_MAX];      /* ir[k] has been recorded */
     bool live[BLOCK_MAX + 1]; /* flags as they are before instruction k are needed */
     struct flag_state f;
     struct cold cold[COLD_MAX];
     unsigned n_cold;
-    struct cold *one;        /* the running instruction's slow way, or NULL */
-    bool native[BLOCK_MAX];  /* tr_native does it */
-    enum jit_vec vec;        /* what the block needs in vector registers */
+    struct cold *one;       /* the running instruction's slow way, or NULL */
+    bool native[BLOCK_MAX]; /* tr_native does it */
+    enum jit_vec vec;       /* what the block needs in vector registers */
 };
 
 /* ---- x64_flags.c: where the flags are ---------------------------------------------------------- */
@@ -157,9 +165,9 @@ void tr_goto_tmp0(struct tr *t, int32_t undo);
 
 /* ---- lowering: false if the instruction is to be left to the interpreter ------------------------- */
 
-bool tr_hot(struct tr *t);  /* x64_int.c: t->ir[t->k] */
+bool tr_hot(struct tr *t);     /* x64_int.c: t->ir[t->k] */
 bool tr_general(struct tr *t); /* x64_gp.c */
-bool tr_native(struct tr *t); /* x64_vec.c: the host's own instruction */
+bool tr_native(struct tr *t);  /* x64_vec.c: the host's own instruction */
 /* Whether tr_native can do it, and what it needs in vector registers. */
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);
 bool tr_native_touches_memory(const struct insn *i);

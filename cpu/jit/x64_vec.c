@@ -10,10 +10,11 @@
 
 /* What the operand string of a row says. */
 struct shape {
-    char reg, rm;        /* letters of the operands in modrm.reg and modrm.rm; 0: none */
+    char reg, rm; /* letters of the operands in modrm.reg and modrm.rm; 0: none */
     bool general_vvvv;
-    unsigned mem_size;   /* of a memory operand, 0 if it is not clear */
-    bool imm8, imm_is_reg, writes_rm, scaled; /* scaled: a piece of the vector, which grows with VEX.L */
+    unsigned mem_size; /* of a memory operand, 0 if it is not clear */
+    bool imm8, imm_is_reg, writes_rm,
+        scaled; /* scaled: a piece of the vector, which grows with VEX.L */
     bool sets_flags;
 };
 
@@ -78,8 +79,8 @@ static struct shape shape_of(const struct insn *i, bool code64)
             break;
         }
     }
-    s.sets_flags = strcmp(row->name, "POPCNT") == 0 || strstr(row->name, "COMIS") || strstr(row->name, "PTEST") ||
-                   strstr(row->name, "VTESTP");
+    s.sets_flags = strcmp(row->name, "POPCNT") == 0 || strstr(row->name, "COMIS") ||
+                   strstr(row->name, "PTEST") || strstr(row->name, "VTESTP");
     return s;
 }
 
