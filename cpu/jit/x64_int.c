@@ -6,26 +6,6 @@
 
 enum { EXT_ROL = 0, EXT_ROR = 1, EXT_SHL = 4, EXT_SHR = 5, EXT_SAR = 7 };
 
-static const struct ir_node *node(const struct tr *t, ir_ref n)
-{
-    return &t->ir[t->k].n[n];
-}
-
-static const struct ir_node *find(const struct tr *t, enum ir_op op)
-{
-    const struct ir *ir = &t->ir[t->k];
-    for (unsigned k = 0; k < ir->count; k++)
-        if (ir->n[k].op == op)
-            return &ir->n[k];
-    return NULL;
-}
-
-static bool dst_is_mem(const struct tr *t)
-{
-    enum hot_form f = t->ir[t->k].form;
-    return f == HF_MR || f == HF_MI || f == HF_M;
-}
-
 static bool src_is_mem(const struct tr *t)
 {
     return t->ir[t->k].form == HF_RM;
@@ -50,19 +30,6 @@ static bool dst_number(const struct tr *t, unsigned *n)
 static uint32_t bit(unsigned n)
 {
     return 1u << n;
-}
-
-/* Guest register n = the low size bytes of host register src, whose upper half is clear if size is 4. */
-static void write_reg(struct tr *t, unsigned n, unsigned size, unsigned src)
-{
-    struct x64_rm r = tr_reg(t, n);
-
-    if (r.is_mem)
-        x64_store(&t->x, size == 4 ? 8 : size, r, src);
-    else if (size >= 4)
-        x64_load(&t->x, size, r.base, x64_r(src));
-    else
-        x64_store(&t->x, size, r, src);
 }
 
 /* ---- moves ------------------------------------------------------------------------------------- */
@@ -103,7 +70,7 @@ static bool mov_to_reg(struct tr *t, const struct ir_node *v)
     if (!src_is_mem(t)) {
         rm = tr_reg(t, m);
         if (!rm.is_mem) {
-            write_reg(t, n, size, rm.base);
+            tr_write_reg(t, n, size, rm.base);
             if (size == 4 && dst.is_mem)
                 x64_store_imm(&t->x, 4, x64_m(RBP, dst.disp + 4), 0);
             return true;
@@ -116,7 +83,7 @@ static bool mov_to_reg(struct tr *t, const struct ir_node *v)
         return true;
     }
     x64_load(&t->x, size, TMP1, rm);
-    write_reg(t, n, size, TMP1);
+    tr_write_reg(t, n, size, TMP1);
     return true;
 }
 
@@ -177,7 +144,7 @@ static bool extend(struct tr *t, const struct ir_node *v)
         x64_movsx(&t->x, size, into, rm, from);
     }
     if (into == TMP1)
-        write_reg(t, n, size, TMP1);
+        tr_write_reg(t, n, size, TMP1);
     return true;
 }
 
@@ -194,7 +161,7 @@ static bool lea(struct tr *t)
     if (!tr_address(t, direct ? x64_host_of[n] : TMP1, &i, 0))
         return false;
     if (!direct)
-        write_reg(t, n, size, TMP1);
+        tr_write_reg(t, n, size, TMP1);
     return true;
 }
 
@@ -213,7 +180,7 @@ static bool bswap(struct tr *t)
     x64_byte(&t->x, 0x0f);
     x64_byte(&t->x, 0xc8 | (reg & 7));
     if (r.is_mem)
-        write_reg(t, n, size, TMP1);
+        tr_write_reg(t, n, size, TMP1);
     return true;
 }
 
@@ -222,7 +189,7 @@ static bool setcc(struct tr *t, const struct ir_node *v)
     unsigned n;
     struct x64_rm rm;
 
-    if (!dst_is_mem(t)) {
+    if (!tr_dst_is_mem(t)) {
         if (!dst_number(t, &n))
             return false;
         tr_flags_native(t, (enum x64_cc)v->aux);
@@ -268,7 +235,7 @@ static bool select_value(struct tr *t, const struct ir_node *v)
     }
     x64_load(&t->x, size, TMP0, dst);
     cmov(&t->x, v->aux, size, TMP0, src);
-    write_reg(t, n, size, TMP0);
+    tr_write_reg(t, n, size, TMP0);
     return true;
 }
 
@@ -280,7 +247,7 @@ static bool exchange(struct tr *t)
     if (!reg_number(t->i->reg, size, &m))
         return false;
     src = tr_reg(t, m);
-    if (dst_is_mem(t)) {
+    if (tr_dst_is_mem(t)) {
         if (src.is_mem)
             return false;
         tr_reg_changes(t, m);
@@ -289,19 +256,19 @@ static bool exchange(struct tr *t)
         tr_mem_free_tmp1(t, &rm);
         x64_load(&t->x, size, TMP1, rm);
         x64_store(&t->x, size, rm, src.base);
-        write_reg(t, m, size, TMP1);
+        tr_write_reg(t, m, size, TMP1);
         return true;
     }
     if (!reg_number(t->i->rm, size, &n))
         return false;
-    if (find(t, IR_DST) && n == m)
+    if (tr_find(t, IR_DST) && n == m)
         return true; /* XCHG of the accumulator with itself is NOP, also where it would clear bits */
     tr_reg_changes(t, n);
     tr_reg_changes(t, m);
     x64_load(&t->x, size, TMP1, tr_reg(t, n));
     x64_load(&t->x, size, TMP0, src);
-    write_reg(t, n, size, TMP0);
-    write_reg(t, m, size, TMP1);
+    tr_write_reg(t, n, size, TMP0);
+    tr_write_reg(t, m, size, TMP1);
     return true;
 }
 
@@ -420,7 +387,7 @@ static bool alu_to_reg(struct tr *t, enum x64_alu alu, const struct ir_node *b)
             x64_alu_imm(x, alu, size, x64_r(TMP0), (int32_t)b->imm);
         else
             x64_alu_to_reg(x, alu, size, TMP0, src);
-        write_reg(t, n, size, TMP0);
+        tr_write_reg(t, n, size, TMP0);
     }
     set_flags_of_alu(t, alu, n, b, m);
     return true;
@@ -465,7 +432,7 @@ static bool unary(struct tr *t, unsigned opcode, unsigned ext)
     unsigned bytes = size == 1 ? X64_BYTE_RM : 0;
 
     keeps_carry = keeps_carry && tr_flags_live_after(t);
-    if (dst_is_mem(t)) {
+    if (tr_dst_is_mem(t)) {
         if (keeps_carry)
             tr_flags_prepare(t); /* while TMP0 is free */
         if (!tr_mem_check(t, size, true, false, &rm))
@@ -481,10 +448,10 @@ static bool unary(struct tr *t, unsigned opcode, unsigned ext)
         tr_flags_carry(t);
     if (size > 1)
         opcode |= 1;
-    if (!dst_is_mem(t) && rm.is_mem) {
+    if (!tr_dst_is_mem(t) && rm.is_mem) {
         x64_load(&t->x, size, TMP0, rm);
         x64_op(&t->x, 0, opcode, size, ext, x64_r(TMP0), bytes);
-        write_reg(t, n, size, TMP0);
+        tr_write_reg(t, n, size, TMP0);
     } else {
         x64_op(&t->x, 0, opcode, size, ext, rm, bytes);
     }
@@ -495,7 +462,7 @@ static bool invert(struct tr *t)
 {
     unsigned n;
 
-    if (!dst_is_mem(t)) {
+    if (!tr_dst_is_mem(t)) {
         if (!dst_number(t, &n))
             return false;
         tr_reg_changes(t, n);
@@ -522,23 +489,23 @@ static bool increment(struct tr *t, bool down)
 /* CMP and TEST. */
 static bool compare(struct tr *t, const struct ir_node *v)
 {
-    const struct ir_node *b = node(t, v->b);
+    const struct ir_node *b = tr_node(t, v->b);
     bool test = v->op == IR_AND;
     unsigned n = 0, m = 0, size = t->i->size;
     struct recipe r = {.size = (uint8_t)size};
     struct x64_rm a, src = {0};
     struct x64 *x = &t->x;
 
-    if (!dst_is_mem(t) && !dst_number(t, &n))
+    if (!tr_dst_is_mem(t) && !dst_number(t, &n))
         return !src_is_mem(t) && high_byte_by_imm(t, X_CMP, test, b);
     if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
         return false;
     a = tr_reg(t, n);
-    if (dst_is_mem(t) || src_is_mem(t)) {
+    if (tr_dst_is_mem(t) || src_is_mem(t)) {
         struct x64_rm rm;
         if (!tr_mem_check(t, size, false, false, &rm))
             return false;
-        if (dst_is_mem(t))
+        if (tr_dst_is_mem(t))
             a = rm;
         else
             src = rm;
@@ -552,8 +519,8 @@ static bool compare(struct tr *t, const struct ir_node *v)
         if (!src_is_mem(t))
             src = tr_reg(t, m);
         if (a.is_mem && src.is_mem) { /* one of them is a guest register */
-            unsigned tmp = dst_is_mem(t) || src_is_mem(t) ? TMP1 : TMP0;
-            if (dst_is_mem(t))
+            unsigned tmp = tr_dst_is_mem(t) || src_is_mem(t) ? TMP1 : TMP0;
+            if (tr_dst_is_mem(t))
                 x64_load(x, size, TMP1, a), a = x64_r(TMP1);
             else if (src_is_mem(t))
                 x64_load(x, size, TMP1, src), src = x64_r(TMP1);
@@ -569,7 +536,7 @@ static bool compare(struct tr *t, const struct ir_node *v)
         else
             x64_alu_to_rm(x, X_CMP, size, a, src.base);
     }
-    if (!dst_is_mem(t) && !src_is_mem(t)) {
+    if (!tr_dst_is_mem(t) && !src_is_mem(t)) {
         r.a = tr_reg(t, n);
         r.regs = bit(n);
         if (!test) {
@@ -609,7 +576,7 @@ static void shift_reg(struct tr *t, unsigned how, unsigned n, int count)
     if (rm.is_mem && size == 4) {
         x64_load(&t->x, 4, TMP0, rm);
         emit_shift(t, how, 4, x64_r(TMP0), count);
-        write_reg(t, n, 4, TMP0);
+        tr_write_reg(t, n, 4, TMP0);
     } else {
         emit_shift(t, how, size, rm, count);
     }
@@ -626,7 +593,7 @@ static bool shift_by_imm(struct tr *t, unsigned how, unsigned count)
         return false;
     if (count > 1 && !rotate)
         of = how == IR_SHL ? OF_SF_CF : OF_CLEAR;
-    if (dst_is_mem(t)) {
+    if (tr_dst_is_mem(t)) {
         if (rotate && live)
             return false; /* the flags it keeps, and the address, both want TMP0 */
         if (!tr_mem_check(t, size, true, false, &rm))
@@ -652,9 +619,9 @@ static bool shift_by_cl(struct tr *t, unsigned how)
     bool live = tr_flags_live_after(t);
     struct x64_rm rm;
 
-    if (live && (how >= IR_ROL || size < 4 || dst_is_mem(t)))
+    if (live && (how >= IR_ROL || size < 4 || tr_dst_is_mem(t)))
         return false;
-    if (dst_is_mem(t)) {
+    if (tr_dst_is_mem(t)) {
         if (!tr_mem_check(t, size, true, false, &rm))
             return false;
         emit_shift(t, how, size, rm, -1);
@@ -700,7 +667,7 @@ static bool shift_by_cl(struct tr *t, unsigned how)
 
 static bool shift(struct tr *t, const struct ir_node *v)
 {
-    const struct ir_node *count = node(t, v->b);
+    const struct ir_node *count = tr_node(t, v->b);
 
     if (count->op == IR_IMM)
         return shift_by_imm(t, v->aux, (unsigned)count->imm & (t->i->size == 8 ? 63 : 31));
@@ -738,7 +705,7 @@ void tr_product_flags(struct tr *t, struct x64_rm dst)
 static bool multiply(struct tr *t, const struct ir_node *v)
 {
     unsigned n = src_is_mem(t) ? t->i->reg : t->i->rm, size = t->i->size;
-    const struct ir_node *b = node(t, v->b);
+    const struct ir_node *b = tr_node(t, v->b);
     bool by_imm = b->op == IR_IMM;
     struct x64_rm src, dst = tr_reg(t, n);
     unsigned reg;
@@ -770,7 +737,7 @@ static bool multiply(struct tr *t, const struct ir_node *v)
         x64_op(&t->x, 0, 0x0faf, size, reg, src, 0);
     }
     if (dst.is_mem)
-        write_reg(t, n, size, TMP0);
+        tr_write_reg(t, n, size, TMP0);
     tr_product_flags(t, dst);
     return true;
 }
@@ -795,232 +762,17 @@ static bool sign_of_a(struct tr *t)
     return true;
 }
 
-/* ---- the stack ---------------------------------------------------------------------------------- */
-
-static unsigned stack_size(const struct tr *t)
-{
-    return t->code64 ? 8 : 4;
-}
-
-static void add_to_sp(struct tr *t, int32_t n)
-{
-    x64_lea(&t->x, stack_size(t), R14, x64_m(R14, n));
-}
-
-static bool push(struct tr *t, const struct ir_node *v)
-{
-    unsigned size = stack_size(t);
-    struct x64_rm m, src;
-
-    if (t->i->size != size)
-        return false;
-    tr_reg_changes(t, REG_SP);
-    if (v->op == IR_DST && dst_is_mem(t)) {
-        if (!tr_mem_check(t, size, false, false, &src))
-            return false;
-        x64_load(&t->x, size, TMP1, src);
-        x64_store(&t->x, 8, CPU_FIELD(tr.spill), TMP1);
-        src = CPU_FIELD(tr.spill);
-    } else if (v->op == IR_DST) {
-        src = tr_reg(t, t->i->rm);
-    }
-    if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
-        return false;
-    if (v->op == IR_IMM) {
-        x64_store_imm(&t->x, size, m, (int32_t)v->imm);
-    } else if (src.is_mem) {
-        tr_mem_free_tmp1(t, &m);
-        x64_load(&t->x, size, TMP1, src);
-        x64_store(&t->x, size, m, TMP1);
-    } else {
-        x64_store(&t->x, size, m, src.base);
-    }
-    add_to_sp(t, -(int32_t)size);
-    return true;
-}
-
-static bool pop(struct tr *t)
-{
-    unsigned size = stack_size(t), n = t->i->rm;
-    struct x64_rm m, dst = tr_reg(t, n);
-
-    if (t->i->size != size)
-        return false;
-    tr_reg_changes(t, REG_SP);
-    tr_reg_changes(t, n);
-    if (!tr_stack_check(t, REG_SP, 0, size, false, &m))
-        return false;
-    if (!dst.is_mem && n != REG_SP) {
-        x64_load(&t->x, size, dst.base, m);
-        add_to_sp(t, (int32_t)size);
-        return true;
-    }
-    x64_load(&t->x, size, TMP1, m);
-    add_to_sp(t, (int32_t)size);
-    write_reg(t, n, size, TMP1);
-    return true;
-}
-
-static bool leave(struct tr *t)
-{
-    unsigned size = stack_size(t);
-    struct x64_rm m;
-
-    if (t->i->size != size)
-        return false;
-    tr_reg_changes(t, REG_SP);
-    tr_reg_changes(t, REG_BP);
-    if (!tr_stack_check(t, REG_BP, 0, size, false, &m))
-        return false;
-    x64_load(&t->x, size, TMP1, m);
-    x64_lea(&t->x, size, R14, x64_m(R13, (int32_t)size));
-    x64_load(&t->x, size, R13, x64_r(TMP1));
-    return true;
-}
-
-/* ---- branches ----------------------------------------------------------------------------------- */
-
-static uint32_t next_offset(const struct tr *t)
-{
-    return t->page_off + t->i->off + t->i->len;
-}
-
-/* Offset in the page of a relative target, if 32 bits hold it. */
-static bool target_offset(const struct tr *t, uint32_t *offset)
-{
-    int64_t to = (int64_t)next_offset(t) + (int64_t)t->i->imm;
-
-    *offset = (uint32_t)to;
-    return t->i->size == stack_size(t) && to == (int32_t)to;
-}
-
-static bool jump(struct tr *t)
-{
-    uint32_t to;
-
-    if (!target_offset(t, &to))
-        return false;
-    tr_flags_store(t);
-    tr_goto(t, to);
-    return true;
-}
-
-static bool jump_if(struct tr *t, unsigned cc)
-{
-    uint32_t to;
-
-    if (!target_offset(t, &to))
-        return false;
-    tr_flags_store(t);
-    tr_flags_native(t, (enum x64_cc)cc);
-    tr_goto_if(t, (enum x64_cc)cc, to, next_offset(t));
-    return true;
-}
-
-static void push_return(struct tr *t, struct x64_rm m)
-{
-    unsigned size = stack_size(t);
-
-    tr_mem_free_tmp1(t, &m);
-    tr_rip(t, TMP1, next_offset(t));
-    x64_store(&t->x, size, m, TMP1);
-    add_to_sp(t, -(int32_t)size);
-}
-
-static bool call(struct tr *t)
-{
-    unsigned size = stack_size(t);
-    struct x64_rm m;
-    uint32_t to;
-
-    if (!target_offset(t, &to))
-        return false;
-    tr_flags_store(t);
-    if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
-        return false;
-    push_return(t, m);
-    tr_goto(t, to);
-    return true;
-}
-
-/* TMP0 = target of an indirect branch, its operand read. */
-static bool read_target(struct tr *t)
-{
-    unsigned size = stack_size(t);
-    struct x64_rm m;
-
-    if (t->i->size != size)
-        return false;
-    tr_flags_store(t);
-    if (!dst_is_mem(t)) {
-        x64_load(&t->x, size, TMP0, tr_reg(t, t->i->rm));
-        return true;
-    }
-    if (!tr_mem_check(t, size, false, false, &m))
-        return false;
-    x64_load(&t->x, size, TMP0, m);
-    return true;
-}
-
-static bool jump_indirect(struct tr *t)
-{
-    if (!read_target(t))
-        return false;
-    tr_goto_tmp0(t, 0);
-    return true;
-}
-
-static bool call_indirect(struct tr *t)
-{
-    unsigned size = stack_size(t);
-    struct x64 *x = &t->x;
-    struct x64_rm m;
-
-    if (!read_target(t))
-        return false;
-    if (t->code64) { /* canonical, or it faults before the push */
-        x64_load(x, 8, TMP1, x64_r(TMP0));
-        x64_shift_imm(x, EXT_SAR, 8, x64_r(TMP1), 47);
-        x64_alu_imm(x, X_ADD, 8, x64_r(TMP1), 1);
-        x64_alu_imm(x, X_CMP, 8, x64_r(TMP1), 1);
-        tr_miss(t, CC_NBE);
-    }
-    x64_store(x, 8, CPU_FIELD(tr.spill), TMP0);
-    if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
-        return false;
-    push_return(t, m);
-    x64_load(x, 8, TMP0, CPU_FIELD(tr.spill));
-    tr_goto_tmp0(t, 0);
-    return true;
-}
-
-static bool ret(struct tr *t, int32_t sp_add)
-{
-    unsigned size = stack_size(t);
-    struct x64_rm m;
-
-    if (t->i->size != size)
-        return false;
-    tr_flags_store(t);
-    if (!tr_stack_check(t, REG_SP, 0, size, false, &m))
-        return false;
-    x64_load(&t->x, size, TMP0, m);
-    add_to_sp(t, sp_add);
-    tr_goto_tmp0(t, sp_add);
-    return true;
-}
-
 /* ---- which of them it is ------------------------------------------------------------------------- */
 
 static bool lower_write(struct tr *t, const struct ir_node *v)
 {
-    const struct ir_node *flags = find(t, IR_FLAGS);
+    const struct ir_node *flags = tr_find(t, IR_FLAGS);
     enum x64_alu alu;
 
     switch (v->op) {
     case IR_SRC:
     case IR_IMM:
-        return dst_is_mem(t) ? mov_to_mem(t, v) : mov_to_reg(t, v);
+        return tr_dst_is_mem(t) ? mov_to_mem(t, v) : mov_to_reg(t, v);
     case IR_EA:
         return lea(t);
     case IR_NOT:
@@ -1043,53 +795,33 @@ static bool lower_write(struct tr *t, const struct ir_node *v)
         return increment(t, flags->aux == CC_DEC);
     if (!alu_of((enum ir_op)v->op, &alu))
         return false;
-    return dst_is_mem(t) ? alu_to_mem(t, alu, node(t, v->b)) : alu_to_reg(t, alu, node(t, v->b));
-}
-
-static bool lower_branch(struct tr *t, const struct ir_node *n)
-{
-    bool pushes = find(t, IR_PUSH) != NULL;
-
-    switch (n->op) {
-    case IR_BRANCH:
-        return pushes ? call(t) : jump(t);
-    case IR_BRANCH_IF:
-        return jump_if(t, n->aux);
-    default:
-        if (find(t, IR_PEEK))
-            return ret(t, (int32_t)find(t, IR_SP_ADD)->imm);
-        return pushes ? call_indirect(t) : jump_indirect(t);
-    }
+    return tr_dst_is_mem(t) ? alu_to_mem(t, alu, tr_node(t, v->b))
+                            : alu_to_reg(t, alu, tr_node(t, v->b));
 }
 
 bool tr_hot(struct tr *t)
 {
     const struct ir_node *n;
     const struct row_info *info = &t->cpu->decode->info[t->i->row];
+    bool done;
 
     if (info->moffs && t->i->imm != (uint64_t)(int64_t)(int32_t)t->i->imm)
         return false;
-    if ((n = find(t, IR_BRANCH)) || (n = find(t, IR_BRANCH_IF)) || (n = find(t, IR_BRANCH_IND)))
-        return lower_branch(t, n);
-    if ((n = find(t, IR_PUSH)))
-        return push(t, node(t, n->a));
-    if (find(t, IR_PEEK))
-        return pop(t);
-    if (find(t, IR_LEAVE))
-        return leave(t);
-    if ((n = find(t, IR_SHIFT)))
+    if (tr_flow(t, &done))
+        return done;
+    if ((n = tr_find(t, IR_SHIFT)))
         return shift(t, n);
-    if ((n = find(t, IR_MULTIPLY)))
+    if ((n = tr_find(t, IR_MULTIPLY)))
         return multiply(t, n);
-    if (find(t, IR_WIDEN_A))
+    if (tr_find(t, IR_WIDEN_A))
         return widen_a(t);
-    if (find(t, IR_SIGN_OF_A))
+    if (tr_find(t, IR_SIGN_OF_A))
         return sign_of_a(t);
-    if (find(t, IR_WRITE_SRC))
+    if (tr_find(t, IR_WRITE_SRC))
         return exchange(t);
-    if ((n = find(t, IR_WRITE)))
-        return lower_write(t, node(t, n->a));
-    if ((n = find(t, IR_FLAGS)))
-        return compare(t, node(t, n->a));
+    if ((n = tr_find(t, IR_WRITE)))
+        return lower_write(t, tr_node(t, n->a));
+    if ((n = tr_find(t, IR_FLAGS)))
+        return compare(t, tr_node(t, n->a));
     return false;
 }

@@ -135,3 +135,15 @@ void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m)
     x64_alu_to_reg(&t->x, X_ADD, 8, TMP0, x64_r(TMP1));
     *m = x64_m(TMP0, m->disp);
 }
+
+void tr_write_reg(struct tr *t, unsigned n, unsigned size, unsigned src)
+{
+    struct x64_rm r = tr_reg(t, n);
+
+    if (r.is_mem)
+        x64_store(&t->x, size == 4 ? 8 : size, r, src);
+    else if (size >= 4)
+        x64_load(&t->x, size, r.base, x64_r(src));
+    else
+        x64_store(&t->x, size, r, src);
+}

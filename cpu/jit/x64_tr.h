@@ -143,6 +143,8 @@ bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bo
                     struct x64_rm *m);
 /* dst = the memory operand's offset, extra added; flags are untouched. */
 bool tr_address(struct tr *t, unsigned dst, const struct insn *i, int32_t extra);
+/* Guest register n = the low size bytes of host register src, whose upper half is clear if size is 4. */
+void tr_write_reg(struct tr *t, unsigned n, unsigned size, unsigned src);
 /* Frees TMP1 from *m. */
 void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m);
 
@@ -163,8 +165,32 @@ void tr_goto(struct tr *t, uint32_t offset);
 void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next);
 void tr_goto_tmp0(struct tr *t, int32_t undo);
 
+/* ---- the instruction's representation ------------------------------------------------------------ */
+
+static inline const struct ir_node *tr_node(const struct tr *t, ir_ref n)
+{
+    return &t->ir[t->k].n[n];
+}
+
+static inline const struct ir_node *tr_find(const struct tr *t, enum ir_op op)
+{
+    const struct ir *ir = &t->ir[t->k];
+    for (unsigned k = 0; k < ir->count; k++)
+        if (ir->n[k].op == op)
+            return &ir->n[k];
+    return NULL;
+}
+
+static inline bool tr_dst_is_mem(const struct tr *t)
+{
+    enum hot_form f = t->ir[t->k].form;
+    return f == HF_MR || f == HF_MI || f == HF_M;
+}
+
 /* ---- lowering: false if the instruction is to be left to the interpreter ------------------------- */
 
+/* x64_flow.c: the stack and branches. False if t->ir[t->k] is neither; else *done is tr_hot's result. */
+bool tr_flow(struct tr *t, bool *done);
 bool tr_hot(struct tr *t);     /* x64_int.c: t->ir[t->k] */
 bool tr_general(struct tr *t); /* x64_gp.c */
 bool tr_native(struct tr *t);  /* x64_vec.c: the host's own instruction */
