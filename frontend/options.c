@@ -462,6 +462,14 @@ static bool opt_snapshot_dir(struct options *o, const char *name, const char *ar
     return true;
 }
 
+static bool opt_parent(struct options *o, const char *name, const char *arg)
+{
+    if (!*arg)
+        return usage_error("--%s is empty: name a snapshot", name);
+    o->parent = arg;
+    return true;
+}
+
 static bool opt_stats(struct options *o, const char *name, const char *arg)
 {
     o->stats = true;
@@ -517,6 +525,8 @@ static const struct option_def run_options[] = {
     {"name", "NAME", opt_name, "begins the names of snapshots (default tinamou)"},
     {"snapshot-dir", "DIR", opt_snapshot_dir,
      "where snapshots are saved (default: the current folder)"},
+    {"parent", "SNAPSHOT", opt_parent,
+     "save deltas: only what differs from SNAPSHOT, without which\nthey cannot be restored"},
     {"limit-time", "SECONDS", opt_limit_time, "end with status 124 after that much guest time"},
     {"limit-insns", "N", opt_limit_insns, "end with status 124 after N instructions"},
     {"screenshot-at-exit", "FILE", opt_screenshot, "write the last picture as PNG"},

@@ -25,6 +25,7 @@ struct options {
     const char *restore;        /* a snapshot; what cfg says of the machine is then its */
     const char *machine_option; /* one that describes the machine, if any was given */
     const char *name, *snapshot_dir;
+    const char *parent; /* of the snapshots that are saved; NULL: they are whole */
     bool fresh_identity, clock_given;
     bool lockstep; /* --engine lockstep; cfg.engine is that of the first machine */
     bool stats;

@@ -22,9 +22,9 @@ static void print_report(void *opaque, bool ok, const char *text)
     fprintf(stderr, "tinamou: %s\n", text);
 }
 
-void saver_init(struct saver *v, const char *dir, const char *name)
+void saver_init(struct saver *v, const char *dir, const char *parent, const char *name)
 {
-    *v = (struct saver){.dir = dir, .report = print_report};
+    *v = (struct saver){.dir = dir, .parent = parent, .report = print_report};
     snprintf(v->name, sizeof(v->name), "%s", name);
 }
 
@@ -68,7 +68,8 @@ static void begin(struct saver *v, tnm_machine *m)
     v->wanted--;
     choose_path(v);
     v->began_ms = now_ms();
-    v->running = tnm_save_begin(m, v->path, &(tnm_save_options){.name = v->name}, &err);
+    tnm_save_options opt = {.parent = v->parent, .name = v->name};
+    v->running = tnm_save_begin(m, v->path, &opt, &err);
     if (!v->running)
         failed(v, &err);
 }

@@ -9,7 +9,8 @@
 #define SAVER_PATH 4096
 
 struct saver {
-    const char *dir; /* NULL: the current one */
+    const char *dir;    /* NULL: the current one */
+    const char *parent; /* what is saved are deltas on it; NULL: whole snapshots */
     char name[64];
     unsigned wanted; /* asked for and not yet begun */
     bool running;
@@ -21,7 +22,7 @@ struct saver {
 };
 
 /* Reports go to stderr until the caller says otherwise. */
-void saver_init(struct saver *v, const char *dir, const char *name);
+void saver_init(struct saver *v, const char *dir, const char *parent, const char *name);
 /* One more snapshot, named NAME-DATE-TIME.snap. */
 void saver_request(struct saver *v);
 /* Between slices of the run. */

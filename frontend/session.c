@@ -101,7 +101,7 @@ static tnm_machine *restore(struct session *s, tnm_error *err)
         cfg.clock = opt->cfg.clock;
     s->clock = cfg.clock;
     if (!opt->name && info.name[0])
-        saver_init(&s->saver, opt->snapshot_dir, info.name);
+        saver_init(&s->saver, opt->snapshot_dir, opt->parent, info.name);
     if (cfg.state_hash_every && cfg.clock != TNM_CLOCK_INSN)
         snprintf(err->text, sizeof(err->text),
                  "--state-hash-every needs a repeatable run: add --clock insn");
@@ -144,6 +144,18 @@ static bool check_snapshot_dir(const char *dir)
     return false;
 }
 
+/* Now, and not hours later when the first snapshot is saved. */
+static bool check_parent(const char *path)
+{
+    tnm_error err = {0};
+    tnm_snapshot *s = path ? tnm_snapshot_open(path, &err) : NULL;
+
+    if (path && !s)
+        fprintf(stderr, "tinamou: --parent: %s\n", err.text);
+    tnm_snapshot_close(s);
+    return !path || s;
+}
+
 /* Limits count from where the run begins. */
 static void set_limits(struct session *s)
 {
@@ -160,8 +172,8 @@ bool session_open(struct session *s, const struct options *opt)
     memset(s, 0, sizeof(*s));
     s->opt = opt;
     s->slice_ns = SLICE_NS;
-    saver_init(&s->saver, opt->snapshot_dir, opt->name ? opt->name : "tinamou");
-    if (!check_snapshot_dir(opt->snapshot_dir))
+    saver_init(&s->saver, opt->snapshot_dir, opt->parent, opt->name ? opt->name : "tinamou");
+    if (!check_snapshot_dir(opt->snapshot_dir) || !check_parent(opt->parent))
         return false;
     if (!open_ports(s)) {
         close_ports(s);

@@ -81,6 +81,33 @@ status 0 "$tinamou" snapshot diff "$first" flat
 status 1 "$tinamou" snapshot flatten "$first" flat
 grep -q '^tinamou: flat exists: ' err
 
+# A delta on the first, by a run that goes on from it.
+"$tinamou" run --headless --serial null --restore "$first" --parent "$first" --snapshot-dir saved \
+    --name delta 2> log &
+program=$!
+sleep 1
+kill -USR1 $program
+for _ in $(seq 300); do
+    grep -q 'saved saved/delta-' log && break
+    sleep 0.2
+done
+kill $program
+wait $program || true
+program=''
+delta=$(echo saved/delta-*.snap)
+[ -s "$delta" ] || die "no delta after SIGUSR1"
+[ $(($(stat -c %s "$delta") * 2)) -lt "$(stat -c %s "$first")" ] || die "the delta is not small"
+status 0 "$tinamou" snapshot info "$delta"
+grep -q '^parent  *.*box-' out
+status 0 "$tinamou" snapshot flatten "$delta" flat-delta
+mv "$first" away
+status 1 "$tinamou" run --headless --serial null --restore "$delta" --limit-insns 1
+status 1 "$tinamou" run --headless --parent "$first"
+status 124 "$tinamou" run --headless --serial null --restore flat-delta --limit-insns 1
+mv away "$first"
+status 1 "$tinamou" snapshot diff "$delta" flat-delta # the name of the parent
+grep -q '^2 fields and 0 pages differ' out
+
 # It goes on, the same each time, and from where it was.
 run=("$tinamou" run --headless --serial null --restore)
 status 124 "${run[@]}" "$first" --limit-insns 1000000 --state-hash-every 500000

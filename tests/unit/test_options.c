@@ -125,6 +125,9 @@ START_TEST(snapshots)
     ck_assert(!PARSE1("--name=.a"));
     ck_assert(!PARSE1("--name="));
     ck_assert(!PARSE1("--snapshot-dir="));
+    ck_assert(PARSE2("--restore=a.snap", "--parent=a.snap"));
+    ck_assert_str_eq(opt.parent, "a.snap");
+    ck_assert(!PARSE1("--parent="));
 }
 END_TEST
 
