@@ -126,6 +126,11 @@ static inline bool cpu_code64(const struct cpu *cpu)
 {
     return cpu->mode & MODE_CODE64;
 }
+/* RIP has 64 bits in 64-bit code and 32 elsewhere. */
+static inline uint64_t cpu_wrap_rip(const struct cpu *cpu, uint64_t rip)
+{
+    return cpu_code64(cpu) ? rip : (uint32_t)rip;
+}
 static inline bool cpu_real_or_vm(const struct cpu *cpu)
 {
     return !(cpu->mode & MODE_PE) || (cpu->mode & MODE_VM86);

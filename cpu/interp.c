@@ -76,7 +76,7 @@ COLD bool interp_pop_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, un
 /* Out of the block with instructions idx and later not executed. */
 static const struct insn *leave_before(struct cpu *cpu, const struct insn *i)
 {
-    cpu->rip = insn_pc(cpu, i);
+    cpu->rip = cpu_wrap_rip(cpu, insn_pc(cpu, i));
     cpu->budget += cpu->blk->n - i->idx;
     cpu->blk = NULL;
     return NULL;
@@ -148,9 +148,7 @@ HANDLER(interp_goto_indirect)
 
 HANDLER(interp_fall_through)
 {
-    uint64_t next = insn_pc(cpu, i);
-    if (!(cpu->mode & MODE_CODE64))
-        next = (uint32_t)next;
+    uint64_t next = cpu_wrap_rip(cpu, insn_pc(cpu, i));
     if (!(cpu->mode & (MODE_FLAT | MODE_CODE64)) || ((next ^ cpu->r[REG_BRIP]) & PAGE_MASK)) {
         cpu->rip = next;
         return interp_goto_indirect(cpu, i);
@@ -173,9 +171,7 @@ static HANDLER(call_op)
 static HANDLER(call_op_end)
 {
     cpu->cur = i;
-    cpu->rip = insn_next_pc(cpu, i);
-    if (!(cpu->mode & MODE_CODE64))
-        cpu->rip = (uint32_t)cpu->rip;
+    cpu->rip = cpu_wrap_rip(cpu, insn_next_pc(cpu, i));
     if (UNLIKELY(!insn_row(i)->fn(cpu, i)))
         return interp_fault(cpu, i);
     cpu->blk = NULL;
@@ -347,7 +343,7 @@ static HANDLER(one_done)
 
 bool interp_one(struct cpu *cpu, const struct insn *i)
 {
-    insn_fn fn = i == cpu->blk->insn ? cpu->blk->first_fn : i->fn;
+    insn_fn fn = interp_handler(cpu->blk, i);
     struct insn pair[2];
 
     if (fn == call_op) {
@@ -362,12 +358,7 @@ bool interp_one(struct cpu *cpu, const struct insn *i)
     pair[1].off = i->off + i->len;
     pair[1].idx = i->idx + 1;
     pair[1].fn = one_done;
-#ifdef INTERP_NO_TAIL_CALLS
-    for (const struct insn *p = fn(cpu, pair); p;)
-        p = p->fn(cpu, p);
-#else
-    fn(cpu, pair);
-#endif
+    interp_go(cpu, fn, pair);
     cpu->stopper = NULL;
     cpu->cur = i;
     return cpu->blk != NULL;
@@ -402,12 +393,7 @@ static void execute(struct cpu *cpu, struct block *b)
 {
     const struct insn *i = interp_enter(cpu, b, cpu->rip);
     cpu->stat_blocks++;
-#ifdef INTERP_NO_TAIL_CALLS
-    while (i)
-        i = i->fn(cpu, i);
-#else
-    i->fn(cpu, i);
-#endif
+    interp_go(cpu, i->fn, i);
     if (UNLIKELY(cpu->stopper != NULL)) {
         if (!cpu->stopper_blk->dead)
             cpu->stopper->fn = (insn_fn)cpu->stopped_fn;

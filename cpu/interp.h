@@ -35,7 +35,7 @@
 void interp_bind(const struct cpu *cpu, struct insn *i);
 
 HANDLER(interp_fall_through); /* sentinel: the block has no branch at its end */
-HANDLER(interp_leave_dead);   /* of dead blocks: leave before this instruction */
+HANDLER(interp_leave_dead);   /* leave before this instruction; all of dead blocks have it */
 HANDLER(interp_raise_ud);
 HANDLER(interp_raise_gp);
 /* Leaves with the fault that has been recorded; nothing of i has happened. */
@@ -46,6 +46,23 @@ HANDLER(interp_slow_form);
 HANDLER(interp_goto_indirect);
 HANDLER(interp_goto_slow0);
 HANDLER(interp_goto_slow1);
+
+/* The handler of i in b without a translator's. */
+static inline insn_fn interp_handler(const struct block *b, const struct insn *i)
+{
+    return i == b->insn ? b->first_fn : i->fn;
+}
+
+/* Calls fn for i, and what follows until a handler leaves. */
+static inline void interp_go(struct cpu *cpu, insn_fn fn, const struct insn *i)
+{
+#ifdef INTERP_NO_TAIL_CALLS
+    while ((i = fn(cpu, i)))
+        fn = i->fn;
+#else
+    fn(cpu, i);
+#endif
+}
 
 /* Executes i of the running block by its handler and goes no further. False: left, cpu->rip is set and
  * no block runs any more; by a fault, or because something is due. */

@@ -166,11 +166,9 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
 {
     struct jit *j = cpu->tr.jit;
     struct jit_exit *e = &j->exits[n];
-    uint64_t rip = cpu->tr.rip_page + e->offset;
+    uint64_t rip = cpu_wrap_rip(cpu, cpu->tr.rip_page + e->offset);
     struct block *b;
 
-    if (!(cpu->mode & MODE_CODE64))
-        rip = (uint32_t)rip;
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
@@ -219,9 +217,7 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 
     flags_from_host(cpu);
     cpu->blk = b;
-    cpu->r[REG_BRIP] = cpu->tr.rip_page + (b->ra & (PAGE_SIZE - 1));
-    if (!(cpu->mode & MODE_CODE64))
-        cpu->r[REG_BRIP] = (uint32_t)cpu->r[REG_BRIP];
+    cpu->r[REG_BRIP] = cpu_wrap_rip(cpu, cpu->tr.rip_page + (b->ra & (PAGE_SIZE - 1)));
     return b;
 }
 
@@ -234,11 +230,7 @@ bool jit_run_one(struct cpu *cpu, const struct insn *i)
         return false;
     if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || b->dead ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
-        cpu->rip = insn_next_pc(cpu, i);
-        if (!(cpu->mode & MODE_CODE64))
-            cpu->rip = (uint32_t)cpu->rip;
-        cpu->budget += b->n - i->idx - 1;
-        cpu->blk = NULL;
+        interp_leave_dead(cpu, i + 1);
         return false;
     }
     return true;
@@ -255,17 +247,11 @@ bool jit_run_one_flags(struct cpu *cpu, const struct insn *i)
 void jit_run_end(struct cpu *cpu, const struct insn *i)
 {
     struct block *b = resume(cpu, i);
-    insn_fn fn = i == b->insn ? b->first_fn : i->fn;
 
     cpu->tr.jit->stats.end++;
     /* Branches must not go on to the next block: that might enter generated code again. */
     cpu_interrupt(cpu, CPU_LEAVE);
-#ifdef INTERP_NO_TAIL_CALLS
-    for (const struct insn *p = fn(cpu, i); p;)
-        p = p->fn(cpu, p);
-#else
-    fn(cpu, i);
-#endif
+    interp_go(cpu, interp_handler(b, i), i);
     cpu_clear_interrupt(cpu, CPU_LEAVE);
 }
 

@@ -59,7 +59,7 @@ struct jit {
         uint32_t mode, id;
     } cookies[64];
     uint32_t next_cookie;
-    bool has_avx2, has_bmi2, has_adx, has_lzcnt; /* the host */
+    bool has_avx2; /* the host */
     struct jit_stats stats;
 };
 

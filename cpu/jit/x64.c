@@ -212,13 +212,13 @@ void x64_movsx(struct x64 *x, unsigned size, unsigned dst, struct x64_rm src, un
         x64_op(x, 0, from == 1 ? 0x0fbe : 0x0fbf, size, dst, src, from == 1 ? X64_BYTE_RM : 0);
 }
 
-void x64_shift_imm(struct x64 *x, unsigned ext, unsigned size, struct x64_rm dst, unsigned n)
+void x64_shift_imm(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_rm dst, unsigned n)
 {
     x64_op(x, 0, size > 1 ? 0xc1 : 0xc0, size, ext, dst, size == 1 ? X64_BYTE_RM : 0);
     x64_byte(x, n);
 }
 
-void x64_shift_cl(struct x64 *x, unsigned ext, unsigned size, struct x64_rm dst)
+void x64_shift_cl(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_rm dst)
 {
     x64_op(x, 0, size > 1 ? 0xd3 : 0xd2, size, ext, dst, size == 1 ? X64_BYTE_RM : 0);
 }

@@ -103,9 +103,9 @@ void x64_lea(struct x64 *x, unsigned size, unsigned dst, struct x64_rm src);
 /* movzx, movsx, movsxd: from bytes of src to a register of size. */
 void x64_movzx(struct x64 *x, unsigned size, unsigned dst, struct x64_rm src, unsigned from);
 void x64_movsx(struct x64 *x, unsigned size, unsigned dst, struct x64_rm src, unsigned from);
-/* ext: /0 rol, /1 ror, /4 shl, /5 shr, /7 sar. */
-void x64_shift_imm(struct x64 *x, unsigned ext, unsigned size, struct x64_rm dst, unsigned n);
-void x64_shift_cl(struct x64 *x, unsigned ext, unsigned size, struct x64_rm dst);
+enum x64_shift { X_ROL = 0, X_ROR = 1, X_SHL = 4, X_SHR = 5, X_SAR = 7 };
+void x64_shift_imm(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_rm dst, unsigned n);
+void x64_shift_cl(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_rm dst);
 void x64_setcc(struct x64 *x, enum x64_cc cc, struct x64_rm dst);
 void x64_push(struct x64 *x, unsigned reg);
 void x64_pop(struct x64 *x, unsigned reg);

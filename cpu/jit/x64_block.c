@@ -73,12 +73,7 @@ static void emit_target(struct tr *t, struct cold *c)
 {
     struct x64 *x = &t->x;
 
-    x64_load(x, 8, TMP1, x64_r(TMP0));
-    x64_op(x, 0, 0xc1, 8, 7, x64_r(TMP1), 0); /* sar 47: 0 or -1 */
-    x64_byte(x, 47);
-    x64_alu_imm(x, X_ADD, 8, x64_r(TMP1), 1);
-    x64_alu_imm(x, X_CMP, 8, x64_r(TMP1), 1);
-    uint8_t *bad = x64_jcc(x, CC_NBE);
+    uint8_t *bad = x64_jcc(x, tr_not_canonical(t));
     x64_jmp_to(x, writable(t, t->j->thunk.miss));
     x64_resolve(bad, x->p);
     if (c->undo)
@@ -247,7 +242,7 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
 
 static bool raises(const struct tr *t)
 {
-    insn_fn fn = t->i == t->b->insn ? t->b->first_fn : t->i->fn;
+    insn_fn fn = interp_handler(t->b, t->i);
     return fn == interp_raise_ud || fn == interp_raise_gp;
 }
 
@@ -329,9 +324,7 @@ static void emit_second_page(struct tr *t)
 
     tr_rip(t, TMP0, PAGE_SIZE);
     x64_load(x, 4, TMP1, x64_r(TMP0));
-    x64_shift_imm(x, 5, 4, x64_r(TMP1), PAGE_SHIFT - 5);
-    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), (TLB_SIZE - 1) << 5);
-    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tlb));
+    tr_tlb_entry(t);
     x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, offsetof(struct tlb_entry, exec)));
     tr_cold_from(&t->cold[0], x64_jcc(x, CC_NZ));
     x64_alu_to_reg(x, X_ADD, 8, TMP0, x64_m(TMP1, offsetof(struct tlb_entry, addend)));

@@ -1,6 +1,19 @@
 /* Where the guest's flags are. See x64_tr.h. */
 #include "cpu/jit/x64_tr.h"
 
+void tr_put_host_flags(struct x64 *x, bool af_clear)
+{
+    x64_store(x, 4, CPU_FIELD(tr.host_flags), RAX);
+    x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4 + af_clear);
+}
+
+void tr_get_host_flags(struct x64 *x)
+{
+    x64_load(x, 4, RAX, CPU_FIELD(tr.host_flags));
+    x64_alu_imm(x, X_ADD, 1, x64_r(RAX), 0x7f); /* OF from bit 0 */
+    x64_byte(x, 0x9e);                          /* sahf */
+}
+
 /* The host's flags, to memory. Changes none of them but for OF_SF_CF. */
 static void emit_store(struct x64 *x, const struct flag_state *f)
 {
@@ -15,15 +28,14 @@ static void emit_store(struct x64 *x, const struct flag_state *f)
         break;
     case OF_SF_CF: /* AH's bits 7 and 0 */
         x64_load(x, 4, TMP1, x64_r(RAX));
-        x64_shift_imm(x, 5, 4, x64_r(TMP1), 7);
+        x64_shift_imm(x, X_SHR, 4, x64_r(TMP1), 7);
         x64_alu_to_reg(x, X_XOR, 4, TMP1, x64_r(RAX));
-        x64_shift_imm(x, 5, 4, x64_r(TMP1), 8);
+        x64_shift_imm(x, X_SHR, 4, x64_r(TMP1), 8);
         x64_alu_imm(x, X_AND, 4, x64_r(TMP1), 1);
         x64_load(x, 1, RAX, x64_r(TMP1));
         break;
     }
-    x64_store(x, 4, CPU_FIELD(tr.host_flags), RAX);
-    x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4 + f->af_clear);
+    tr_put_host_flags(x, f->af_clear);
 }
 
 static void emit_recipe(struct x64 *x, const struct recipe *r)
@@ -127,9 +139,7 @@ void tr_flags_native(struct tr *t, enum x64_cc cc)
         emit_recipe(&t->x, &t->f.recipe);
     } else {
         to_host_form(t, false);
-        x64_load(&t->x, 4, RAX, CPU_FIELD(tr.host_flags));
-        x64_alu_imm(&t->x, X_ADD, 1, x64_r(RAX), 0x7f); /* OF from bit 0 */
-        x64_byte(&t->x, 0x9e);                          /* sahf */
+        tr_get_host_flags(&t->x);
         t->f.of = OF_HOST;
     }
     t->f.native = true;

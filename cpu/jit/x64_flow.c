@@ -187,13 +187,8 @@ static bool call_indirect(struct tr *t)
 
     if (!read_target(t))
         return false;
-    if (t->code64) { /* canonical, or it faults before the push */
-        x64_load(x, 8, TMP1, x64_r(TMP0));
-        x64_shift_imm(x, 7 /* sar */, 8, x64_r(TMP1), 47);
-        x64_alu_imm(x, X_ADD, 8, x64_r(TMP1), 1);
-        x64_alu_imm(x, X_CMP, 8, x64_r(TMP1), 1);
-        tr_miss(t, CC_NBE);
-    }
+    if (t->code64) /* canonical, or it faults before the push */
+        tr_miss(t, tr_not_canonical(t));
     x64_store(x, 8, CPU_FIELD(tr.spill), TMP0);
     if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
         return false;

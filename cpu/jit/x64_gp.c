@@ -58,8 +58,7 @@ static bool divide(struct tr *t, unsigned ext)
         tr_miss(t, CC_NC);
     } else { /* a dividend of one register's width, and no divisor of 0 or -1 */
         x64_load(x, size, RAX, x64_r(RBX));
-        x64_op(x, 0, 0xc1, size, 7, x64_r(RAX), 0); /* sar */
-        x64_byte(x, size * 8 - 1);
+        x64_shift_imm(x, X_SAR, size, x64_r(RAX), size * 8 - 1);
         x64_alu_to_reg(x, X_CMP, size, RAX, x64_r(RDX));
         tr_miss(t, CC_NZ);
         x64_load(x, size, RAX, rm);
@@ -79,7 +78,7 @@ static bool add_chain(struct tr *t, unsigned prefix)
     unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
     struct x64_rm rm, dst = tr_reg(t, t->i->reg);
 
-    if (dst.is_mem || !t->j->has_adx)
+    if (dst.is_mem || !x64_host_has(F_ADX))
         return false;
     tr_reg_changes(t, t->i->reg);
     if (!source(t, size, &rm))
@@ -95,7 +94,7 @@ static bool multiply_no_flags(struct tr *t)
     unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
     struct x64_rm rm, hi = tr_reg(t, t->i->reg), lo = tr_reg(t, t->i->vvvv);
 
-    if (hi.is_mem || lo.is_mem || !t->j->has_bmi2)
+    if (hi.is_mem || lo.is_mem || !x64_host_has(F_BMI2))
         return false;
     tr_reg_changes(t, t->i->reg);
     tr_reg_changes(t, t->i->vvvv);
@@ -166,10 +165,10 @@ static bool count_zeros(struct tr *t)
 {
     const struct insn_row *row = insn_row(t->i);
     struct x64_rm rm, dst = tr_reg(t, t->i->reg);
-    bool has = row->opcode == 0x0fbc ? t->j->has_bmi2 : t->j->has_lzcnt;
+    enum cpu_feature f = row->opcode == 0x0fbc ? F_BMI1 : F_LZCNT;
 
-    if (tr_flags_live_after(t) || dst.is_mem || !has ||
-        !feature_has(&t->cpu->features, row->opcode == 0x0fbc ? F_BMI1 : F_LZCNT))
+    if (tr_flags_live_after(t) || dst.is_mem || !x64_host_has(f) ||
+        !feature_has(&t->cpu->features, f))
         return false;
     if (!source(t, t->i->size, &rm))
         return false;

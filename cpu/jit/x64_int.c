@@ -4,8 +4,6 @@
  */
 #include "cpu/jit/x64_tr.h"
 
-enum { EXT_ROL = 0, EXT_ROR = 1, EXT_SHL = 4, EXT_SHR = 5, EXT_SAR = 7 };
-
 static bool src_is_mem(const struct tr *t)
 {
     return t->ir[t->k].form == HF_RM;
@@ -158,7 +156,7 @@ static bool lea(struct tr *t)
     tr_reg_changes(t, n);
     bool direct = size >= 4 && !tr_reg(t, n).is_mem && !(i.base < 16 && tr_reg(t, i.base).is_mem) &&
                   !(i.index < 16 && tr_reg(t, i.index).is_mem);
-    if (!tr_address(t, direct ? x64_host_of[n] : TMP1, &i, 0))
+    if (!tr_address(t, direct ? x64_host_of[n] : TMP1, &i))
         return false;
     if (!direct)
         tr_write_reg(t, n, size, TMP1);
@@ -557,7 +555,7 @@ static bool compare(struct tr *t, const struct ir_node *v)
 
 /* ---- shifts and products ------------------------------------------------------------------------ */
 
-static const uint8_t shift_ext[] = {EXT_SHL, EXT_SHR, EXT_SAR, EXT_ROL, EXT_ROR};
+static const uint8_t shift_ext[] = {X_SHL, X_SHR, X_SAR, X_ROL, X_ROR};
 
 static void emit_shift(struct tr *t, unsigned how, unsigned size, struct x64_rm rm, int count)
 {
@@ -642,10 +640,9 @@ static bool shift_by_cl(struct tr *t, unsigned how)
     if (how == IR_SHR) {       /* OF is the next bit below the sign, as for a count of 1 */
         x64_byte(&t->x, 0x9f); /* lahf */
         x64_load(&t->x, size, TMP1, tr_reg(t, n));
-        x64_shift_imm(&t->x, EXT_SHR, size, x64_r(TMP1), size * 8 - 2);
+        x64_shift_imm(&t->x, X_SHR, size, x64_r(TMP1), size * 8 - 2);
         x64_load(&t->x, 1, RAX, x64_r(TMP1));
-        x64_store(&t->x, 4, CPU_FIELD(tr.host_flags), RAX);
-        x64_store_imm(&t->x, 4, CPU_FIELD(cc_op), CC_HOST * 4 + 1);
+        tr_put_host_flags(&t->x, true);
     } else {
         memset(&t->f, 0, sizeof(t->f));
         t->f.native = t->f.af_clear = true;
@@ -687,8 +684,7 @@ static void store_product_flags(struct tr *t, struct x64_rm dst, unsigned size)
     x64_op(x, 0, 0x69, 4, TMP1, x64_r(TMP1), 0); /* OF also to CF's place */
     x64_u32(x, 0x101);
     x64_alu_to_reg(x, X_OR, 4, RAX, x64_r(TMP1));
-    x64_store(x, 4, CPU_FIELD(tr.host_flags), RAX);
-    x64_store_imm(x, 4, CPU_FIELD(cc_op), CC_HOST * 4);
+    tr_put_host_flags(x, false);
 }
 
 void tr_product_flags(struct tr *t, struct x64_rm dst)
@@ -758,7 +754,7 @@ static bool sign_of_a(struct tr *t)
     tr_reg_changes(t, REG_DX);
     tr_flags_clobber(t);
     x64_load(&t->x, size, RDX, x64_r(RBX));
-    x64_shift_imm(&t->x, EXT_SAR, size, x64_r(RDX), size * 8 - 1);
+    x64_shift_imm(&t->x, X_SAR, size, x64_r(RDX), size * 8 - 1);
     return true;
 }
 

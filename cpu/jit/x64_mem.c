@@ -19,11 +19,11 @@ static bool in_memory(unsigned reg)
     return reg < 16 && x64_host_of[reg] == X64_NONE;
 }
 
-bool tr_address(struct tr *t, unsigned dst, const struct insn *i, int32_t extra)
+bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
 {
     unsigned size = i->ea_shift == 0 ? 8 : 4;
     unsigned base = i->base, index = i->index;
-    int64_t disp = (int64_t)i->disp + extra;
+    int64_t disp = i->disp;
 
     if (i->ea_shift > 32 || (in_memory(base) && in_memory(index) && index != REG_ZERO))
         return false;
@@ -55,8 +55,23 @@ bool tr_address(struct tr *t, unsigned dst, const struct insn *i, int32_t extra)
     return true;
 }
 
-/* TMP1 holds the address: TMP0 = addend of its TLB entry, or a miss. last emits the address of the last
- * byte into TMP0. */
+enum x64_cc tr_not_canonical(struct tr *t)
+{
+    x64_load(&t->x, 8, TMP1, x64_r(TMP0));
+    x64_shift_imm(&t->x, X_SAR, 8, x64_r(TMP1), 47); /* 0 or -1 */
+    x64_alu_imm(&t->x, X_ADD, 8, x64_r(TMP1), 1);
+    x64_alu_imm(&t->x, X_CMP, 8, x64_r(TMP1), 1);
+    return CC_NBE;
+}
+
+void tr_tlb_entry(struct tr *t)
+{
+    x64_shift_imm(&t->x, X_SHR, 4, x64_r(TMP1), PAGE_SHIFT - ENTRY_SHIFT);
+    x64_alu_imm(&t->x, X_AND, 4, x64_r(TMP1), (TLB_SIZE - 1) << ENTRY_SHIFT);
+    x64_alu_to_reg(&t->x, X_ADD, 8, TMP1, CPU_FIELD(tlb));
+}
+
+/* TMP1 holds the address: TMP0 = addend of its TLB entry, or a miss. */
 static void check(struct tr *t, unsigned size, bool write)
 {
     struct x64 *x = &t->x;
@@ -64,9 +79,7 @@ static void check(struct tr *t, unsigned size, bool write)
                         : (int32_t)offsetof(struct tlb_entry, read);
 
     x64_lea(x, 8, TMP0, x64_m(TMP1, (int32_t)size - 1));
-    x64_shift_imm(x, 5, 4, x64_r(TMP1), PAGE_SHIFT - ENTRY_SHIFT);
-    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), (TLB_SIZE - 1) << ENTRY_SHIFT);
-    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tlb));
+    tr_tlb_entry(t);
     x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
     x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, tag));
     tr_miss(t, CC_NZ);
@@ -91,7 +104,7 @@ bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct 
     if (!flat && !t->code64)
         return false;
     tr_flags_clobber(t);
-    if (!tr_address(t, TMP1, i, 0))
+    if (!tr_address(t, TMP1, i))
         return false;
     if (!flat)
         x64_alu_to_reg(x, X_ADD, 8, TMP1, x64_m(RBP, CPU_OFF(seg_base) + 8 * i->seg));
@@ -104,7 +117,7 @@ bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct 
         *m = x64_mi(x64_host_of[i->base], TMP0, 0, i->disp);
         return true;
     }
-    tr_address(t, TMP1, i, 0);
+    tr_address(t, TMP1, i);
     if (!flat)
         x64_alu_to_reg(x, X_ADD, 8, TMP0, x64_m(RBP, CPU_OFF(seg_base) + 8 * i->seg));
     *m = x64_mi(TMP0, TMP1, 0, 0);

@@ -149,11 +149,8 @@ static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool 
     x64_resolve(go_on, x->p);
     vec_back(j, x);
     regs_from_memory(x);
-    if (flags) {
-        x64_load(x, 4, RAX, CPU_FIELD(tr.host_flags));
-        x64_alu_imm(x, X_ADD, 1, x64_r(RAX), 0x7f);
-        x64_byte(x, 0x9e);
-    }
+    if (flags)
+        tr_get_host_flags(x);
     x64_byte(x, 0xc3);
     return entry;
 }
@@ -209,14 +206,55 @@ static bool has_adx(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 19 & 1);
 }
 
+bool x64_host_has(enum cpu_feature f)
+{
+    switch (f) {
+    case F_SSE:
+    case F_SSE2:
+        return true;
+    case F_SSE3:
+        return __builtin_cpu_supports("sse3");
+    case F_SSSE3:
+        return __builtin_cpu_supports("ssse3");
+    case F_SSE41:
+        return __builtin_cpu_supports("sse4.1");
+    case F_SSE42:
+        return __builtin_cpu_supports("sse4.2");
+    case F_POPCNT:
+        return __builtin_cpu_supports("popcnt");
+    case F_BMI1:
+        return __builtin_cpu_supports("bmi");
+    case F_LZCNT:
+        return __builtin_cpu_supports("lzcnt");
+    case F_ADX:
+        return has_adx();
+    case F_BMI2:
+        return __builtin_cpu_supports("bmi2");
+    case F_AES:
+        return __builtin_cpu_supports("aes");
+    case F_PCLMUL:
+        return __builtin_cpu_supports("pclmul");
+    case F_AVX:
+    case F_AVX2:
+        return __builtin_cpu_supports("avx2");
+    case F_FMA:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case F_GFNI:
+        return __builtin_cpu_supports("gfni");
+    case F_VAES:
+        return __builtin_cpu_supports("vaes");
+    case F_VPCLMUL:
+        return __builtin_cpu_supports("vpclmulqdq");
+    default:
+        return false;
+    }
+}
+
 bool jit_backend_init(struct jit *j)
 {
     struct x64 x = {j->rw, j->rw, j->rw + j->size - 64, false};
 
-    j->has_avx2 = __builtin_cpu_supports("avx2");
-    j->has_bmi2 = __builtin_cpu_supports("bmi2");
-    j->has_adx = has_adx();
-    j->has_lzcnt = __builtin_cpu_supports("lzcnt");
+    j->has_avx2 = x64_host_has(F_AVX2);
     emit_enter(j, &x);
     emit_leave(j, &x);
     j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);

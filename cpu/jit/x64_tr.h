@@ -30,6 +30,7 @@
 #define TMP1             R15
 
 extern const uint8_t x64_host_of[16];
+bool x64_host_has(enum cpu_feature f); /* x64_thunks.c; false of features nobody asks for */
 
 struct recipe {
     enum { RECIPE_NONE, RECIPE_ADD, RECIPE_SUB, RECIPE_CMP, RECIPE_TEST } kind;
@@ -99,6 +100,9 @@ struct tr {
 
 /* ---- x64_flags.c: where the flags are ---------------------------------------------------------- */
 
+/* RAX, as LAHF and SETO leave it, to memory; and back into the host's flags. */
+void tr_put_host_flags(struct x64 *x, bool af_clear);
+void tr_get_host_flags(struct x64 *x);
 /* The running instruction is about to destroy the host's flags before its own effects. */
 void tr_flags_clobber(struct tr *t);
 /* Makes the host's flags the guest's (uses the temporaries if they are not yet); cc is the condition that
@@ -136,13 +140,15 @@ static inline bool tr_flags_live_after(const struct tr *t)
 /* ---- x64_mem.c --------------------------------------------------------------------------------- */
 
 /* Emits the TLB check of the instruction's memory operand (of size bytes) or of an operand at base
- * register + disp; *m is then the host's. TMP0 is used, TMP1 too if *uses_tmp1. Misses go to tr_one().
- * False: not this way. */
+ * register + disp; *m is then the host's. TMP0 is used by it, TMP1 too if m->index says so. Misses go to
+ * tr_miss(). False: not this way. */
 bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct x64_rm *m);
 bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
                     struct x64_rm *m);
-/* dst = the memory operand's offset, extra added; flags are untouched. */
-bool tr_address(struct tr *t, unsigned dst, const struct insn *i, int32_t extra);
+/* dst = the memory operand's offset; flags are untouched. */
+bool tr_address(struct tr *t, unsigned dst, const struct insn *i);
+/* TMP1 = the TLB entry that answers for the address in TMP1. */
+void tr_tlb_entry(struct tr *t);
 /* Guest register n = the low size bytes of host register src, whose upper half is clear if size is 4. */
 void tr_write_reg(struct tr *t, unsigned n, unsigned size, unsigned src);
 /* Frees TMP1 from *m. */
@@ -159,6 +165,8 @@ void tr_miss(struct tr *t, enum x64_cc cc);
 struct x64_rm tr_reg(const struct tr *t, unsigned n);
 /* dst = RIP of the running page + offset; flags untouched. */
 void tr_rip(struct tr *t, unsigned dst, uint32_t offset);
+/* Looks at the address in TMP0, uses TMP1; the condition under which it is not canonical. */
+enum x64_cc tr_not_canonical(struct tr *t);
 /* The end of the block; the flags have been stored. To the address at offset in the page (maybe outside),
  * or to RIP in TMP0, where RSP has grown by undo if that cannot be a target after all. */
 void tr_goto(struct tr *t, uint32_t offset);

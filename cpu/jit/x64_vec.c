@@ -84,44 +84,6 @@ static struct shape shape_of(const struct insn *i, bool code64)
     return s;
 }
 
-static bool host_has(enum cpu_feature f)
-{
-    switch (f) {
-    case F_SSE:
-    case F_SSE2:
-        return true;
-    case F_SSE3:
-        return __builtin_cpu_supports("sse3");
-    case F_SSSE3:
-        return __builtin_cpu_supports("ssse3");
-    case F_SSE41:
-        return __builtin_cpu_supports("sse4.1");
-    case F_SSE42:
-        return __builtin_cpu_supports("sse4.2");
-    case F_POPCNT:
-        return __builtin_cpu_supports("popcnt");
-    case F_BMI2:
-        return __builtin_cpu_supports("bmi2");
-    case F_AES:
-        return __builtin_cpu_supports("aes");
-    case F_PCLMUL:
-        return __builtin_cpu_supports("pclmul");
-    case F_AVX:
-    case F_AVX2:
-        return __builtin_cpu_supports("avx2");
-    case F_FMA:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case F_GFNI:
-        return __builtin_cpu_supports("gfni");
-    case F_VAES:
-        return __builtin_cpu_supports("vaes");
-    case F_VPCLMUL:
-        return __builtin_cpu_supports("vpclmulqdq");
-    default:
-        return false;
-    }
-}
-
 /* Prefetches, fences and the many NOPs: nothing to do. */
 static bool is_hint(const struct insn_row *row)
 {
@@ -144,7 +106,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         return false;
     if (is_hint(row))
         return true;
-    if (!host_has((enum cpu_feature)row->feature))
+    if (!x64_host_has((enum cpu_feature)row->feature))
         return false;
     if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
         return false;
@@ -237,8 +199,6 @@ bool tr_native(struct tr *t)
     }
     if (insn_is_mem(i)) {
         bool aligned = row->attr & AT_ALIGN;
-        if (s.sets_flags)
-            tr_flags_clobber(t);
         if (!tr_mem_check(t, s.mem_size, s.writes_rm, aligned, &rm))
             return false;
     } else if (s.rm == 'E' || s.rm == 'R') {
