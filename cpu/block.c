@@ -132,13 +132,35 @@ static void unhash(struct block_cache *c, struct block *b)
     }
 }
 
+uint32_t block_lines(const struct block *b)
+{
+    unsigned first = (unsigned)(b->ra & (PAGE_SIZE - 1)) / 128;
+    unsigned last = ((unsigned)(b->ra & (PAGE_SIZE - 1)) + MAX(b->bytes, 1u) - 1) / 128;
+
+    return (uint32_t)(((1ull << (MIN(last, 31u) + 1)) - 1) & ~((1ull << first) - 1));
+}
+
+/* Translated code that runs through b, of whichever block. */
+static void drop_code(struct cpu *cpu, struct block *b)
+{
+    uint64_t page = align_down(b->ra, PAGE_SIZE);
+    uint32_t lines = block_lines(b);
+
+    jit_drop_code(cpu, b);
+    if (!b->in_unit)
+        return;
+    for (struct block *h = cpu->blocks->pages[page_hash(b->ra)]; h; h = h->page_next)
+        if (h->code && align_down(h->ra, PAGE_SIZE) == page && (h->unit_lines & lines))
+            jit_drop_code(cpu, h);
+}
+
 static void kill(struct cpu *cpu, struct block *b)
 {
     struct block_cache *c = cpu->blocks;
 
     if (b->dead)
         return;
-    jit_block_killed(cpu, b);
+    drop_code(cpu, b);
     b->dead = true;
     unhash(c, b);
     drop_links_in(b);
@@ -484,6 +506,25 @@ static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t 
         return b;
     }
     arena_commit(c, b);
+    insert(cpu, b);
+    jit_block_made(cpu, b);
+    return b;
+}
+
+struct block *block_at(struct cpu *cpu, uint64_t ra, uint32_t mode, bool decode)
+{
+    struct block *b = search(cpu->blocks, ra, mode);
+
+    if (b || !decode || !(b = arena_alloc(cpu->blocks)))
+        return b;
+    b->ra = ra;
+    b->ra2 = RA_NONE;
+    b->mode = mode;
+    decode_run(cpu, b, physmap_host(cpu->env.mem, ra),
+               PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
+    if (b->n == 0)
+        return NULL;
+    arena_commit(cpu->blocks, b);
     insert(cpu, b);
     jit_block_made(cpu, b);
     return b;

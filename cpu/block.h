@@ -39,6 +39,9 @@ struct block {
     insn_fn first_fn;           /* what insn[0].fn is without a translator */
     uint16_t heat;              /* entries so far, while it is interpreted */
     bool vec;                   /* the code keeps vector registers in the host's */
+    bool in_unit;               /* code of other blocks goes on into this one */
+    uint16_t unit_n;            /* instructions of all blocks that `code` runs through */
+    uint32_t unit_lines;        /* 128-byte lines of the page that they lie in */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 
@@ -55,6 +58,11 @@ struct block *block_find(struct cpu *cpu, uint32_t mode_extra);
 struct block *block_lookup(struct cpu *cpu, uint64_t rip);
 /* The same, and also a block that reaches into the next page, of which nothing has been looked up. */
 struct block *block_lookup_any(struct cpu *cpu, uint64_t rip);
+/* The block at store address ra, not to be entered now. If decode, it is decoded if need be and if it is
+ * whole in its page. */
+struct block *block_at(struct cpu *cpu, uint64_t ra, uint32_t mode, bool decode);
+/* 128-byte lines of its (first) page that b lies in. */
+uint32_t block_lines(const struct block *b);
 /* Makes link lead to `to`. */
 void block_set_link(struct block_link *link, struct block *to);
 

@@ -11,6 +11,8 @@
 
 #define THRESHOLD 16
 
+static HANDLER(count_entry);
+
 /* ---- code memory ------------------------------------------------------------------------------- */
 
 struct jit *jit_new(struct cpu *cpu, size_t code_bytes)
@@ -90,9 +92,9 @@ static void unlink_in(struct jit *j, struct block *b)
     }
 }
 
-/* Links out of a dying block stay in their targets' lists: they are never followed again, and the
+/* Links out of dropped code stay in their targets' lists: they are never followed again, and the
  * lists are dropped with all code. */
-void jit_block_killed(struct cpu *cpu, struct block *b)
+void jit_drop_code(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
 
@@ -106,6 +108,9 @@ void jit_block_killed(struct cpu *cpu, struct block *b)
             *s = (struct jit_jump){0};
     }
     b->code = NULL;
+    b->heat = 0;
+    b->insn[0].fn = count_entry;
+    cpu->tr.code_dropped = true;
 }
 
 void jit_flush(struct cpu *cpu)
@@ -223,12 +228,12 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 
 bool jit_run_one(struct cpu *cpu, const struct insn *i)
 {
-    struct block *b = resume(cpu, i);
+    resume(cpu, i);
 
     cpu->tr.jit->stats.one++;
     if (!interp_one(cpu, i))
         return false;
-    if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || b->dead ||
+    if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
         interp_leave_dead(cpu, i + 1);
         return false;
@@ -261,7 +266,7 @@ static HANDLER(enter)
 {
     struct block *b = cpu->blk;
 
-    if (b->vec && unmasked(cpu)) {
+    if ((b->vec && unmasked(cpu)) || cpu->budget + b->n < b->unit_n) {
         insn_fn fn = b->first_fn;
         return fn(cpu, i);
     }
@@ -269,6 +274,7 @@ static HANDLER(enter)
     cpu->budget += b->n; /* the code takes it off again */
     cpu->tr.rip_page = cpu->r[REG_BRIP] - (b->ra & (PAGE_SIZE - 1));
     cpu->tr.vec_live = VEC_NONE;
+    cpu->tr.code_dropped = false;
     cpu->tr.jit->stats.enters++;
     cpu->tr.jit->thunk.enter(cpu, b->code);
     flags_from_host(cpu);

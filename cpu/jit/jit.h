@@ -18,7 +18,7 @@
 #include "cpu/block.h"
 
 struct jit_stats {
-    uint64_t blocks, insns, guest_bytes, host_bytes, flushes;
+    uint64_t blocks, parts, insns, guest_bytes, host_bytes, flushes;
     uint64_t ns;      /* spent translating */
     uint64_t refused; /* hot blocks that cannot be translated */
     uint64_t enters, one, end, links, lookups, lookup_misses;
@@ -34,7 +34,8 @@ void jit_set_threshold(struct jit *j, unsigned entries);
 
 /* The block cache tells: a block has been decoded, is dying, all are gone. */
 void jit_block_made(struct cpu *cpu, struct block *b);
-void jit_block_killed(struct cpu *cpu, struct block *b);
+/* The code that begins with b goes: nothing leads into it any more. What runs in it must leave soon. */
+void jit_drop_code(struct cpu *cpu, struct block *b);
 void jit_flush(struct cpu *cpu);
 
 #endif

@@ -23,7 +23,7 @@ void jit_block_made(struct cpu *cpu, struct block *b)
 {
 }
 
-void jit_block_killed(struct cpu *cpu, struct block *b)
+void jit_drop_code(struct cpu *cpu, struct block *b)
 {
 }
 

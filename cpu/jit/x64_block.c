@@ -1,6 +1,4 @@
-/* Translating a block: which instructions need which flags, the main line, its ends, and the cold code
- * after it. See x64_tr.h. */
-#include "cpu/interp.h"
+/* Translating a unit: the main line, its ends, and the cold code after it. See x64_tr.h. */
 #include "cpu/jit/x64_tr.h"
 
 const uint8_t x64_host_of[16] = {RBX, RCX, RDX,      R12,      R14, R13, RSI,      RDI,
@@ -43,7 +41,7 @@ void tr_miss(struct tr *t, enum x64_cc cc)
 
 static void insn_to_rax(struct tr *t, unsigned k)
 {
-    x64_mov_imm(&t->x, RAX, (uintptr_t)&t->b->insn[k]);
+    x64_mov_imm(&t->x, RAX, (uintptr_t)t->at[k]);
 }
 
 static const uint8_t *writable(const struct tr *t, const uint8_t *thunk)
@@ -82,6 +80,41 @@ static void emit_target(struct tr *t, struct cold *c)
     x64_jmp_to(x, writable(t, t->j->thunk.end));
 }
 
+static void give_back(struct tr *t, int32_t n)
+{
+    if (n)
+        x64_alu_imm(&t->x, X_ADD, 8, CPU_FIELD(budget), n);
+}
+
+/* The running instruction by the interpreter, which must not find the rest of the unit taken off the
+ * budget: an event that it makes due ends the slice. */
+static void emit_one(struct tr *t, bool want_flags)
+{
+    struct x64 *x = &t->x;
+    const struct jit_thunks *th = &t->j->thunk;
+    int32_t rest = tr_rest(t, t->k), left = (int32_t)(t->b->n - t->i->idx) - 1;
+
+    give_back(t, rest);
+    insn_to_rax(t, t->k);
+    x64_call_to(x, writable(t, want_flags ? th->one_flags : th->one));
+    if (!rest)
+        return;
+    x64_alu_imm(x, X_SUB, 8, CPU_FIELD(budget), rest);
+    uint8_t *on = x64_jcc(x, CC_NS);
+    give_back(t, rest + left);
+    emit_leave_at(t, t->page_off + t->i->off + t->i->len);
+    x64_resolve(on, x->p);
+    if (want_flags)
+        tr_get_host_flags(x);
+}
+
+static void emit_end(struct tr *t)
+{
+    give_back(t, tr_rest(t, t->k));
+    insn_to_rax(t, t->k);
+    x64_jmp_to(&t->x, writable(t, t->j->thunk.end));
+}
+
 static void emit_cold(struct tr *t, struct cold *c)
 {
     struct x64 *x = &t->x;
@@ -89,25 +122,29 @@ static void emit_cold(struct tr *t, struct cold *c)
 
     for (unsigned n = 0; n < c->n_from; n++)
         x64_resolve(c->from[n], x->p);
+    tr_select(t, c->k);
     switch (c->kind) {
     case COLD_ONE:
         if (t->live[c->k])
             tr_flags_store_from(t, &c->flags);
-        insn_to_rax(t, c->k);
-        x64_call_to(x, writable(t, c->want_flags ? th->one_flags : th->one));
+        emit_one(t, c->want_flags);
         x64_jmp_to(x, c->back);
         break;
     case COLD_END:
         tr_flags_store_from(t, &c->flags);
-        insn_to_rax(t, c->k);
-        x64_jmp_to(x, writable(t, th->end));
+        emit_end(t);
         break;
     case COLD_BUDGET:
-        x64_alu_imm(x, X_ADD, 8, CPU_FIELD(budget), t->b->n);
+        give_back(t, (int32_t)t->n);
         emit_leave_at(t, t->page_off);
         break;
     case COLD_LINK:
         emit_link(t, c);
+        break;
+    case COLD_SIDE:
+        tr_flags_store_from(t, &c->flags);
+        give_back(t, tr_rest(t, c->k));
+        tr_goto(t, c->target);
         break;
     case COLD_STOP:
         emit_leave_at(t, c->target);
@@ -193,6 +230,14 @@ void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next)
     tr_goto(t, next);
 }
 
+void tr_side_exit(struct tr *t, enum x64_cc cc, uint32_t offset)
+{
+    struct cold *c = tr_cold(t, COLD_SIDE);
+
+    c->target = offset;
+    tr_cold_from(c, x64_jcc(&t->x, cc));
+}
+
 static void target_not_found(struct tr *t, uint8_t **from, unsigned n, int32_t undo)
 {
     struct x64 *x = &t->x;
@@ -240,58 +285,16 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
 
 /* ---- the main line ----------------------------------------------------------------------------- */
 
-static bool raises(const struct tr *t)
-{
-    insn_fn fn = interp_handler(t->b, t->i);
-    return fn == interp_raise_ud || fn == interp_raise_gp;
-}
-
-/* Flags before an instruction are needed if it reads them, may leave (whoever gets the fault sees
- * them), or leaves them to the next. */
-static void analyse(struct tr *t)
-{
-    const struct block *b = t->b;
-    enum jit_vec vec;
-
-    for (unsigned k = 0; k < b->n; k++) {
-        const struct insn *i = &b->insn[k];
-        t->hot[k] = insn_row(i)->sem != SEM_NONE;
-        t->native[k] = false;
-        if (t->hot[k])
-            ir_record(&t->ir[k], t->cpu, i);
-        else if (tr_is_native(t, i, &vec)) {
-            t->native[k] = true;
-            t->vec = MAX(t->vec, vec);
-        }
-    }
-    t->live[b->n] = true;
-    for (unsigned k = b->n; k-- > 0;) {
-        const struct insn *i = &b->insn[k];
-        const struct ir *ir = &t->ir[k];
-        bool may_leave, sets;
-        if (t->native[k]) {
-            may_leave = tr_native_touches_memory(i);
-            sets = tr_native_sets_flags(i);
-        } else {
-            may_leave = !t->hot[k] || ir_touches_memory(ir) || (insn_row(i)->attr & AT_END) ||
-                        (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS));
-            sets = ir->flags_use & IR_SETS_FLAGS;
-        }
-        t->live[k] = may_leave || (!sets && t->live[k + 1]);
-    }
-}
-
 static void emit_by_interpreter(struct tr *t)
 {
-    bool end = (insn_row(t->i)->attr & AT_END) || raises(t);
+    bool end = (insn_row(t->i)->attr & AT_END) || tr_raises(t);
 
     if (t->live[t->k])
         tr_flags_store(t);
-    insn_to_rax(t, t->k);
     if (end)
-        x64_jmp_to(&t->x, writable(t, t->j->thunk.end));
+        emit_end(t);
     else
-        x64_call_to(&t->x, writable(t, t->j->thunk.one));
+        emit_one(t, false);
     tr_flags_in_memory(t);
 }
 
@@ -300,7 +303,7 @@ static void emit_insn(struct tr *t)
     bool done = false;
 
     t->one = NULL;
-    if (!raises(t))
+    if (!tr_raises(t))
         done = t->hot[t->k]      ? tr_hot(t)
                : t->native[t->k] ? tr_native(t)
                                  : !(insn_row(t->i)->attr & AT_END) && tr_general(t);
@@ -336,7 +339,7 @@ static void emit_second_page(struct tr *t)
 static void emit_entry(struct tr *t)
 {
     tr_cold(t, COLD_BUDGET);
-    x64_alu_imm(&t->x, X_SUB, 8, CPU_FIELD(budget), t->b->n);
+    x64_alu_imm(&t->x, X_SUB, 8, CPU_FIELD(budget), (int32_t)t->n);
     tr_cold_from(&t->cold[0], x64_jcc(&t->x, CC_S));
     if (t->b->ra2 != RA_NONE)
         emit_second_page(t);
@@ -356,28 +359,24 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
 
     if (j->size - j->used < ROOM)
         return JIT_FULL;
-    memset(&t, 0, offsetof(struct tr, ir));
+    memset(&t, 0, offsetof(struct tr, at));
     t.cpu = cpu;
     t.j = j;
-    t.b = b;
     t.x.start = t.x.p = j->rw + j->used;
     t.x.end = t.x.start + ROOM - 64;
-    t.page_off = b->ra & (PAGE_SIZE - 1);
     t.code64 = b->mode & MODE_CODE64;
-    t.n_cold = 0;
-    t.vec = VEC_NONE;
-    t.i = b->insn;
-    analyse(&t);
+    tr_unit(&t, b);
+    tr_liveness(&t);
     tr_flags_in_memory(&t);
+    tr_select(&t, 0);
     emit_entry(&t);
-    for (t.k = 0; t.k < b->n; t.k++) {
-        t.i = &b->insn[t.k];
+    for (unsigned k = 0; k < t.n; k++) {
+        tr_select(&t, k);
         emit_insn(&t);
     }
-    t.k = b->n - 1u;
-    if (!(insn_row(t.i)->attr & AT_END) && !raises(&t)) {
+    if (!(insn_row(t.i)->attr & AT_END) && !tr_raises(&t)) {
         tr_flags_store(&t);
-        tr_goto(&t, t.page_off + b->bytes);
+        tr_goto(&t, t.page_off + t.b->bytes);
     }
     for (unsigned n = 1; n < t.n_cold; n++)
         emit_cold(&t, &t.cold[n]);
@@ -388,10 +387,16 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     }
     b->code = t.x.start + j->rx;
     b->vec = t.vec != VEC_NONE;
+    b->unit_n = (uint16_t)t.n;
+    b->unit_lines = tr_unit_lines(&t);
+    for (unsigned p = 1; p < t.n_parts; p++)
+        t.part[p].b->in_unit = true;
     j->used = (size_t)align_up((uint64_t)(t.x.p - j->rw), 16);
     j->stats.blocks++;
-    j->stats.insns += b->n;
-    j->stats.guest_bytes += b->bytes;
+    j->stats.insns += t.n;
+    j->stats.parts += t.n_parts;
+    for (unsigned p = 0; p < t.n_parts; p++)
+        j->stats.guest_bytes += t.part[p].b->bytes;
     j->stats.host_bytes += (uint64_t)(t.x.p - t.x.start);
     return JIT_DONE;
 }

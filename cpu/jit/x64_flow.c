@@ -94,8 +94,7 @@ static uint32_t next_offset(const struct tr *t)
     return t->page_off + t->i->off + t->i->len;
 }
 
-/* Offset in the page of a relative target, if 32 bits hold it. */
-static bool target_offset(const struct tr *t, uint32_t *offset)
+bool tr_target_offset(const struct tr *t, uint32_t *offset)
 {
     int64_t to = (int64_t)next_offset(t) + (int64_t)t->i->imm;
 
@@ -107,8 +106,10 @@ static bool jump(struct tr *t)
 {
     uint32_t to;
 
-    if (!target_offset(t, &to))
+    if (!tr_target_offset(t, &to))
         return false;
+    if (!tr_is_last(t))
+        return true;
     tr_flags_store(t);
     tr_goto(t, to);
     return true;
@@ -118,8 +119,14 @@ static bool jump_if(struct tr *t, unsigned cc)
 {
     uint32_t to;
 
-    if (!target_offset(t, &to))
+    if (!tr_target_offset(t, &to))
         return false;
+    if (!tr_is_last(t)) {
+        bool takes = t->part[t->p].takes;
+        tr_flags_native(t, (enum x64_cc)cc);
+        tr_side_exit(t, (enum x64_cc)(cc ^ takes), takes ? next_offset(t) : to);
+        return true;
+    }
     tr_flags_store(t);
     tr_flags_native(t, (enum x64_cc)cc);
     tr_goto_if(t, (enum x64_cc)cc, to, next_offset(t));
@@ -142,7 +149,7 @@ static bool call(struct tr *t)
     struct x64_rm m;
     uint32_t to;
 
-    if (!target_offset(t, &to))
+    if (!tr_target_offset(t, &to))
         return false;
     tr_flags_store(t);
     if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))

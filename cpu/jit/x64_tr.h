@@ -1,4 +1,4 @@
-/* Translation of one block to x86-64: what the parts of the backend share.
+/* Translation to x86-64, a unit of blocks (x64_unit.c) at a time: what the parts of the backend share.
  *
  * Register use in generated code:
  *   RBP            struct cpu + BIAS, so that the hot fields have 8-bit displacements
@@ -59,6 +59,7 @@ enum cold_kind {
     COLD_END,
     COLD_BUDGET,
     COLD_LINK,
+    COLD_SIDE,
     COLD_STOP,
     COLD_TARGET,
     COLD_LOAD_FLAGS,
@@ -73,30 +74,67 @@ struct cold {
     bool want_flags;         /* the main line goes on with native flags */
     struct flag_state flags; /* on entry */
     uint32_t exit;           /* COLD_LINK: its number */
-    uint32_t target;         /* COLD_STOP: of the branch, offset in the page */
+    uint32_t target;         /* COLD_STOP, COLD_SIDE: of the branch, offset in the page */
     int32_t undo;            /* COLD_TARGET: what RSP has grown by */
 };
-#define COLD_MAX 160
+
+/* A unit: blocks of one page that are translated as a straight line. */
+#define UNIT_MAX   96 /* instructions; at least BLOCK_MAX */
+#define UNIT_PARTS 8
+#define COLD_MAX   (4 * UNIT_MAX)
 
 struct tr {
     struct cpu *cpu;
     struct jit *j;
-    struct block *b;
     struct x64 x;
-    uint32_t page_off; /* of the block in its page */
     bool code64;
-    unsigned k; /* the instruction being translated */
+    struct {
+        struct block *b;
+        unsigned first; /* instruction; that of the next part is this one's end */
+        bool takes;     /* the line goes on where its branch leads to, not straight ahead */
+    } part[UNIT_PARTS + 1];
+    unsigned n_parts, n; /* n: instructions in all parts */
+    /* The instruction being translated, and the part it is in. */
+    unsigned k, p;
     const struct insn *i;
-    struct ir ir[BLOCK_MAX];
-    bool hot[BLOCK_MAX];      /* ir[k] has been recorded */
-    bool live[BLOCK_MAX + 1]; /* flags as they are before instruction k are needed */
+    struct block *b;
+    uint32_t page_off; /* of the block in its page */
     struct flag_state f;
-    struct cold cold[COLD_MAX];
     unsigned n_cold;
-    struct cold *one;       /* the running instruction's slow way, or NULL */
-    bool native[BLOCK_MAX]; /* tr_native does it */
-    enum jit_vec vec;       /* what the block needs in vector registers */
+    struct cold *one; /* the running instruction's slow way, or NULL */
+    enum jit_vec vec; /* what the unit needs in vector registers */
+    /* By instruction. */
+    const struct insn *at[UNIT_MAX];
+    uint8_t part_of[UNIT_MAX];
+    bool hot[UNIT_MAX];      /* ir[k] has been recorded */
+    bool native[UNIT_MAX];   /* tr_native does it */
+    bool live[UNIT_MAX + 1]; /* flags as they are before instruction k are needed */
+    struct ir ir[UNIT_MAX];
+    struct cold cold[COLD_MAX];
 };
+
+/* ---- x64_unit.c --------------------------------------------------------------------------------- */
+
+/* Collects the blocks to be translated with head, and what their instructions are. */
+void tr_unit(struct tr *t, struct block *head);
+void tr_liveness(struct tr *t);
+uint32_t tr_unit_lines(const struct tr *t);
+/* Makes instruction k, or part p, the one that is translated. */
+void tr_select(struct tr *t, unsigned k);
+void tr_part(struct tr *t, unsigned p);
+/* The running instruction is one that cannot be decoded. */
+bool tr_raises(const struct tr *t);
+/* Instructions of the unit after the part that k is in: they have been taken off the budget too early for
+ * everybody but the code of the unit. */
+static inline int32_t tr_rest(const struct tr *t, unsigned k)
+{
+    return (int32_t)(t->n - t->part[t->part_of[k] + 1].first);
+}
+/* The running instruction is in the last part: what it leads to is not in the unit. */
+static inline bool tr_is_last(const struct tr *t)
+{
+    return t->p + 1 == t->n_parts;
+}
 
 /* ---- x64_flags.c: where the flags are ---------------------------------------------------------- */
 
@@ -171,6 +209,8 @@ enum x64_cc tr_not_canonical(struct tr *t);
  * or to RIP in TMP0, where RSP has grown by undo if that cannot be a target after all. */
 void tr_goto(struct tr *t, uint32_t offset);
 void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next);
+/* Out of the line if cc, with flags that need not have been stored. */
+void tr_side_exit(struct tr *t, enum x64_cc cc, uint32_t offset);
 void tr_goto_tmp0(struct tr *t, int32_t undo);
 
 /* ---- the instruction's representation ------------------------------------------------------------ */
@@ -197,7 +237,9 @@ static inline bool tr_dst_is_mem(const struct tr *t)
 
 /* ---- lowering: false if the instruction is to be left to the interpreter ------------------------- */
 
-/* x64_flow.c: the stack and branches. False if t->ir[t->k] is neither; else *done is tr_hot's result. */
+/* x64_flow.c: offset in the page of the running instruction's relative target, if 32 bits hold it. */
+bool tr_target_offset(const struct tr *t, uint32_t *offset);
+/* The stack and branches. False if t->ir[t->k] is neither; else *done is tr_hot's result. */
 bool tr_flow(struct tr *t, bool *done);
 bool tr_hot(struct tr *t);     /* x64_int.c: t->ir[t->k] */
 bool tr_general(struct tr *t); /* x64_gp.c */
