@@ -216,12 +216,16 @@ struct block_cache;
 struct decode_tables;
 struct insn;
 
+#define CPU_SPANS 6
+
 /* What translated code addresses besides the CPU's registers; valid while it runs. */
 struct cpu_jit {
     uint64_t rip_page;       /* RIP of the first byte of the page that runs */
     struct jit_jump *jumps;  /* where indirect branches led last */
     uint64_t host_sp;        /* the host's stack pointer as generated code was entered */
     uint64_t spill;          /* a value kept across a TLB check */
+    uint64_t span[CPU_SPANS]; /* addends of pages that have been checked for more than one access */
+    struct block *broken;    /* unit whose check for several accesses has failed, or NULL */
     uint32_t cookie;         /* names address space, its TLB generation and mode in `jumps` */
     uint32_t vec_live;       /* guest vector registers are in the host's: enum jit_vec */
     uint32_t host_flags;     /* arithmetic flags as LAHF and SETO give them: flags.h */

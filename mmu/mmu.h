@@ -57,6 +57,8 @@ struct mmu_fault {
     uint64_t addr;  /* for CR2 */
     uint32_t error; /* PFEC_ bits */
     bool gp;        /* not a page fault: a non-canonical address (#GP or #SS) */
+    bool kept;      /* mmu_fill met it: the access that follows does, without another walk */
+    uint8_t acc;    /* ... if it is of this kind, enum mmu_access */
 };
 
 /* A watched linear range (debug registers, debugger): len 1, 2, 4, 8 or any for a debugger. */
@@ -135,6 +137,10 @@ bool mmu_write(struct mmu *u, uint64_t lin, uint64_t value, unsigned size, enum 
  * A and D as a write would; for read-modify-write and multi-part stores. */
 bool mmu_probe_write(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index);
 bool mmu_probe_read(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index);
+/* Fills the TLB for an access to lin that is about to happen. True: a look at the tag of its kind is all
+ * that it needs now. A page fault is kept in u->fault for the access: page tables in registers may
+ * say something else the next time. If it is not made after all, clear fault.kept. */
+bool mmu_fill(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index);
 /* Host pointer for direct use of lin up to the end of its page, or NULL when the page cannot be
  * accessed directly that way (MMIO, flags set, watched); then *faulted says whether it would fault
  * (u->fault filled). For writes, the pointer is valid until the next call of anything here. */

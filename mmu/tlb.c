@@ -356,6 +356,18 @@ static void note_large(struct mmu *u, struct tlb *t, uint64_t lin, uint64_t size
     u->space_large[t - u->spaces] = true;
 }
 
+/* mmu_fill has met the fault of this very access. */
+static bool fault_kept(struct mmu *u, uint64_t lin, enum mmu_access acc)
+{
+    if (LIKELY(!u->fault.kept))
+        return false;
+    u->fault.kept = false;
+    if (u->fault.acc != acc || (u->fault.addr & PAGE_MASK) != (lin & PAGE_MASK))
+        return false;
+    u->fault.addr = lin;
+    return true;
+}
+
 static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access acc,
                                   enum mmu_index index)
 {
@@ -367,7 +379,7 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     struct mmu_xlat x;
     struct phys_page p;
 
-    if (!mmu_translate(u, lin, acc, index, &x)) {
+    if (fault_kept(u, lin, acc) || !mmu_translate(u, lin, acc, index, &x)) {
         /* SDM vol. 3, 4.10.4.1: a page fault drops the entries of its address. */
         if (tlb_flush_page(t, lin, false))
             u->generation++;
@@ -593,6 +605,20 @@ uint8_t *mmu_host(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_ind
         (UNLIKELY(u->watches) && acc != MMU_FETCH && page_watched(u, lin & PAGE_MASK)))
         return NULL;
     return host_ptr(part.host);
+}
+
+bool mmu_fill(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index)
+{
+    uint64_t page = lin & PAGE_MASK;
+    bool faulted;
+
+    if (mmu_host(u, lin, acc, index, &faulted))
+        return *tag_of(tlb_slot(u, index, lin), acc) == page;
+    if (faulted && !u->fault.gp) {
+        u->fault.kept = true;
+        u->fault.acc = (uint8_t)acc;
+    }
+    return false;
 }
 
 bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra, uint64_t *paddr)

@@ -228,10 +228,13 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 
 bool jit_run_one(struct cpu *cpu, const struct insn *i)
 {
-    resume(cpu, i);
+    bool go_on;
 
+    resume(cpu, i);
     cpu->tr.jit->stats.one++;
-    if (!interp_one(cpu, i))
+    go_on = interp_one(cpu, i);
+    cpu->mmu.fault.kept = false;
+    if (!go_on)
         return false;
     if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
@@ -249,6 +252,21 @@ bool jit_run_one_flags(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
+#define BROKEN_MAX 32
+
+/* Faults break spans as a matter of course; operands across pages would break them for ever. */
+static void count_broken(struct cpu *cpu)
+{
+    struct block *head = cpu->tr.broken;
+
+    cpu->tr.broken = NULL;
+    cpu->tr.jit->stats.broken++;
+    if (cpu->exc_vector != EXC_NONE || head->dead || ++head->broken < BROKEN_MAX)
+        return;
+    head->no_spans = true;
+    jit_drop_code(cpu, head);
+}
+
 void jit_run_end(struct cpu *cpu, const struct insn *i)
 {
     struct block *b = resume(cpu, i);
@@ -258,6 +276,29 @@ void jit_run_end(struct cpu *cpu, const struct insn *i)
     cpu_interrupt(cpu, CPU_LEAVE);
     interp_go(cpu, interp_handler(b, i), i);
     cpu_clear_interrupt(cpu, CPU_LEAVE);
+    cpu->mmu.fault.kept = false;
+    if (cpu->tr.broken)
+        count_broken(cpu);
+}
+
+static bool fill(struct cpu *cpu, uint64_t page, const struct tlb_entry *e, enum mmu_access acc)
+{
+    enum mmu_index index = (enum mmu_index)cpu->mmu_index;
+
+    cpu->tr.jit->stats.fills++;
+    if (tlb_slot(&cpu->mmu, index, page) != e) /* over two pages */
+        return false;
+    return mmu_fill(&cpu->mmu, page, acc, index);
+}
+
+bool jit_fill_read(struct cpu *cpu, uint64_t page, const struct tlb_entry *e)
+{
+    return fill(cpu, page, e, MMU_READ);
+}
+
+bool jit_fill_write(struct cpu *cpu, uint64_t page, const struct tlb_entry *e)
+{
+    return fill(cpu, page, e, MMU_WRITE);
 }
 
 /* ---- hot blocks -------------------------------------------------------------------------------- */

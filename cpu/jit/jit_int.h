@@ -37,11 +37,13 @@ struct jit_thunks {
     const uint8_t *one;          /* jit_run_one(RAX) and on */
     const uint8_t *one_flags;    /* ... and on with the guest's flags in the host's */
     const uint8_t *end;          /* jit_run_end(RAX), and leave */
-    const uint8_t *link;         /* jit_link(EAX), and on in that block */
-    const uint8_t *miss;         /* RIP RAX is in no slot: jit_find, and on there */
-    const uint8_t *load_flags;   /* guest's flags into the host's, whatever form they have */
-    const uint8_t *load_vec;     /* guest's vector registers into the host's: the low halves ... */
-    const uint8_t *load_ymm;     /* ... or all of them */
+    const uint8_t *fill_read;    /* jit_fill_read(RAX, R15): the result in the host's ZF */
+    const uint8_t *fill_write;
+    const uint8_t *link;       /* jit_link(EAX), and on in that block */
+    const uint8_t *miss;       /* RIP RAX is in no slot: jit_find, and on there */
+    const uint8_t *load_flags; /* guest's flags into the host's, whatever form they have */
+    const uint8_t *load_vec;   /* guest's vector registers into the host's: the low halves ... */
+    const uint8_t *load_ymm;   /* ... or all of them */
 };
 
 struct jit {
@@ -70,6 +72,9 @@ bool jit_run_one(struct cpu *cpu, const struct insn *i);
 /* ... and its flags to cpu->tr.host_flags. */
 bool jit_run_one_flags(struct cpu *cpu, const struct insn *i);
 void jit_run_end(struct cpu *cpu, const struct insn *i);
+/* The access to a page that has just missed entry e would do without more ado now. */
+bool jit_fill_read(struct cpu *cpu, uint64_t page, const struct tlb_entry *e);
+bool jit_fill_write(struct cpu *cpu, uint64_t page, const struct tlb_entry *e);
 /* Code of the block that exit number n leads to, linked from now on; NULL: leave, to cpu->rip. */
 const uint8_t *jit_link(struct cpu *cpu, uint32_t n);
 /* Code of the block at rip, which has a slot from now on; NULL: leave, to cpu->rip. */
