@@ -1,10 +1,12 @@
 /* The block cache: decoded instructions, keyed by store address and mode.
  *
  * A block is a straight run of at most BLOCK_MAX instructions in one page (only a lone instruction
- * may reach into the next), ending at the first branch or instruction with AT_END. Blocks live in an
- * arena that is emptied as a whole when it is full. A dead block (its code was overwritten) keeps
- * its memory until then, but every handler in it is replaced by one that leaves, so that a block can
- * die while it runs.
+ * may reach into the next), ending at the first branch or instruction with AT_END. A dead block (its
+ * code was overwritten) keeps its memory, but every handler in it is replaced by one that leaves, so
+ * that a block can die while it runs.
+ *
+ * Blocks live in an arena of fixed size. When it is full the oldest ones go, as many as the next one
+ * needs room, between two runs of blocks: so decoding never waits for more than a few of them.
  *
  * Links lead from the end of a block straight into the next one in the same page and mode; a dying
  * block takes back the links into it.
@@ -30,6 +32,7 @@ struct block {
     bool dead;
     struct block *hash_next;
     struct block *page_next;    /* other blocks that begin in the same page */
+    struct block **page_at;     /* what leads to this one in that list */
     struct block *page2_next;   /* other blocks that reach into the same second page */
     struct block_link link[2];  /* 0: taken or fall-through, 1: not taken */
     struct block_link *links_in;
@@ -37,6 +40,7 @@ struct block {
     const uint8_t *code;        /* the host's code, or NULL */
     struct jit_exit *exits_in;  /* of translated blocks that lead straight here */
     insn_fn first_fn;           /* what insn[0].fn is without a translator */
+    uint32_t piece;             /* of code memory, if there is code */
     uint16_t heat;              /* entries so far, while it is interpreted */
     bool vec;                   /* the code keeps vector registers in the host's */
     bool no_spans;              /* ... checks every access by itself */
@@ -47,8 +51,11 @@ struct block {
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 
+#define BLOCK_ARENA_MIN (64u * 1024)
 struct block_cache *block_cache_new(size_t arena_bytes);
 void block_cache_free(struct block_cache *c);
+/* Blocks that have given way to others. */
+uint64_t blocks_evicted(const struct block_cache *c);
 /* Drops everything. Not while a block runs. */
 void blocks_flush(struct cpu *cpu);
 

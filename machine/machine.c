@@ -297,9 +297,10 @@ static bool create_cpus(struct tnm_machine *m, struct error *err)
         if (!m->cpu[i])
             return false;
         m->ncpus = i + 1;
-        if (m->cfg.engine != TNM_ENGINE_INTERP)
-            cpu_use_translator(m->cpu[i], m->cfg.code_cache / m->cfg.cpus,
-                               m->cfg.engine == TNM_ENGINE_JIT);
+        size_t code = MAX((size_t)(m->cfg.code_cache / m->cfg.cpus), CODE_CACHE_MIN);
+        if (m->cfg.engine == TNM_ENGINE_INTERP ||
+            !cpu_use_translator(m->cpu[i], code, m->cfg.engine == TNM_ENGINE_JIT))
+            cpu_set_code_cache(m->cpu[i], code);
     }
     if (m->ncpus > 1 && !machine_cpu_has_apic(m))
         return error_set(err, ERR_INVALID,
