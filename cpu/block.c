@@ -9,10 +9,10 @@
 #include "cpu/interp.h"
 #include "cpu/jit/jit.h"
 
-#define HASH_BITS 17
-#define HASH_SIZE (1u << HASH_BITS)
+#define HASH_BITS      17
+#define HASH_SIZE      (1u << HASH_BITS)
 #define PAGE_HASH_SIZE 4096u
-#define INSN_MAX 15u /* bytes of the longest instruction */
+#define INSN_MAX       15u /* bytes of the longest instruction */
 
 /* Which bytes of a page live blocks were decoded from; a few pages at a time, made when the page is
  * first written, and made anew when one of its blocks is no more. */
@@ -359,7 +359,8 @@ static struct block *by_address(struct cpu *cpu, uint64_t lin)
 
     if (e->exec != (lin & PAGE_MASK))
         return NULL;
-    return search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0), cpu->mode);
+    return search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0),
+                  cpu->mode);
 }
 
 static struct block *lookup_slow(struct cpu *cpu, uint64_t lin, struct jump *j)

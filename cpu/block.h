@@ -51,7 +51,8 @@ struct block {
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 
-#define BLOCK_ARENA_MIN (64u * 1024)
+#define BLOCK_ARENA_MIN 4096u
+/* arena_bytes: at least BLOCK_ARENA_MIN. */
 struct block_cache *block_cache_new(size_t arena_bytes);
 void block_cache_free(struct block_cache *c);
 /* Blocks that have given way to others. */

@@ -239,14 +239,14 @@ bool cpu_set_code_cache(struct cpu *cpu, size_t bytes)
 
 bool cpu_use_translator(struct cpu *cpu, size_t bytes, unsigned threshold)
 {
-    size_t code = MAX(bytes * TRANSLATED_PART / 100, (size_t)JIT_MIN);
+    size_t code = MAX(bytes / 100 * TRANSLATED_PART, (size_t)JIT_MIN);
 
-    cpu->tr.jit = jit_new(cpu, code);
-    if (!cpu->tr.jit || !cpu_set_code_cache(cpu, bytes - code)) {
-        jit_free(cpu->tr.jit);
-        cpu->tr.jit = NULL;
+    CHECK(bytes >= code + BLOCK_ARENA_MIN);
+    if (!cpu_set_code_cache(cpu, bytes - code))
         return false;
-    }
+    cpu->tr.jit = jit_new(cpu, code);
+    if (!cpu->tr.jit)
+        return false;
     if (threshold)
         jit_set_threshold(cpu->tr.jit, threshold);
     return true;

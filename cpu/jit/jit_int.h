@@ -58,10 +58,11 @@ struct jit_thunks {
 };
 
 struct jit {
-    uint8_t *rw;              /* the code, writable ... */
-    ptrdiff_t rx;             /* ... and what to add for the executable alias */
-    size_t size, used, fixed; /* used: where the next goes; fixed: behind the routines, which stay */
-    struct fifo room;         /* of the code behind them */
+    uint8_t *rw;  /* the code, writable ... */
+    ptrdiff_t rx; /* ... and what to add for the executable alias */
+    size_t size, used,
+        fixed;        /* used: where the next goes; fixed: behind the routines, which stay */
+    struct fifo room; /* of the code behind them */
     struct jit_thunks thunk;
     struct jit_jump *jumps;
     /* Rings: numbers grow, and their low bits are the index. */
