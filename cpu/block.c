@@ -9,8 +9,8 @@
 #include "cpu/interp.h"
 #include "cpu/jit/jit.h"
 
-#define HASH_BITS      17
-#define HASH_SIZE      (1u << HASH_BITS)
+#define HASH_BYTES     256u /* of the arena for each list: fewer than a block has */
+#define BLOCK_ALIGN    32u
 #define PAGE_HASH_SIZE 4096u
 #define INSN_MAX       15u /* bytes of the longest instruction */
 
@@ -23,11 +23,10 @@ struct code_map {
 };
 #define CODE_MAPS 64u
 
-/* Where a linear address led last: valid in the address space and TLB generation it was noted in, and
- * as long as the block has its memory. */
+/* Where a linear address led last: valid in the generation of the TLB it was noted in, and as long as the
+ * block has its memory. */
 struct jump {
     uint64_t lin, generation;
-    const struct tlb *space;
     struct block *to;
     uint64_t time; /* of the block: fifo_time() */
 };
@@ -37,21 +36,27 @@ struct block_cache {
     uint8_t *arena;
     struct fifo room; /* of the arena */
     uint64_t evicted;
-    struct block *hash[HASH_SIZE];
+    unsigned hash_bits;
+    struct block **hash;
     struct block *pages[PAGE_HASH_SIZE];  /* by page of ra */
     struct block *pages2[PAGE_HASH_SIZE]; /* by ra2 */
     struct code_map maps[CODE_MAPS];
     struct jump jumps[JUMPS];
 };
 
-static unsigned hash_of(uint64_t ra, uint32_t mode)
+static struct block **hash_of(struct block_cache *c, uint64_t ra, uint32_t mode)
 {
-    return (unsigned)((ra ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
+    return &c->hash[(ra ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull >> (64 - c->hash_bits)];
 }
 
 static unsigned page_hash(uint64_t ra)
 {
     return (unsigned)(ra >> PAGE_SHIFT) & (PAGE_HASH_SIZE - 1);
+}
+
+static size_t hash_bytes(const struct block_cache *c)
+{
+    return sizeof(struct block *) << c->hash_bits;
 }
 
 struct block_cache *block_cache_new(size_t arena_bytes)
@@ -61,8 +66,10 @@ struct block_cache *block_cache_new(size_t arena_bytes)
         return NULL;
     fifo_init(&c->room, arena_bytes);
     c->arena = hostmem_alloc(arena_bytes);
-    if (!c->arena) {
-        hostmem_free(c, sizeof(*c));
+    c->hash_bits = 63u - (unsigned)__builtin_clzll(arena_bytes / HASH_BYTES);
+    c->hash = hostmem_alloc(hash_bytes(c));
+    if (!c->arena || !c->hash) {
+        block_cache_free(c);
         return NULL;
     }
     return c;
@@ -72,7 +79,10 @@ void block_cache_free(struct block_cache *c)
 {
     if (!c)
         return;
-    hostmem_free(c->arena, c->room.size);
+    if (c->arena)
+        hostmem_free(c->arena, c->room.size);
+    if (c->hash)
+        hostmem_free(c->hash, hash_bytes(c));
     hostmem_free(c, sizeof(*c));
 }
 
@@ -106,7 +116,7 @@ void blocks_flush(struct cpu *cpu)
     struct block_cache *c = cpu->blocks;
     disarm_pages(cpu);
     fifo_init(&c->room, c->room.size);
-    memset(c->hash, 0, sizeof(c->hash));
+    memset(c->hash, 0, hash_bytes(c));
     memset(c->pages, 0, sizeof(c->pages));
     memset(c->pages2, 0, sizeof(c->pages2));
     memset(c->jumps, 0, sizeof(c->jumps));
@@ -154,7 +164,7 @@ static void drop_link_out(struct block_link *link)
 
 static void unhash(struct block_cache *c, struct block *b)
 {
-    for (struct block **p = &c->hash[hash_of(b->ra, b->mode)]; *p; p = &(*p)->hash_next) {
+    for (struct block **p = hash_of(c, b->ra, b->mode); *p; p = &(*p)->hash_next) {
         if (*p == b) {
             *p = b->hash_next;
             return;
@@ -341,7 +351,7 @@ void cpu_view_changed(struct cpu *cpu)
 
 static struct block *search(struct block_cache *c, uint64_t ra, uint32_t mode)
 {
-    for (struct block *b = c->hash[hash_of(ra, mode)]; b; b = b->hash_next)
+    for (struct block *b = *hash_of(c, ra, mode); b; b = b->hash_next)
         if (b->ra == ra && b->mode == mode)
             return b;
     return NULL;
@@ -370,7 +380,7 @@ static struct block *lookup_slow(struct cpu *cpu, uint64_t lin, struct jump *j)
 
     if (!b || b->ra2 != RA_NONE)
         return NULL;
-    *j = (struct jump){lin, cpu->mmu.generation, cpu->mmu.tlb, b,
+    *j = (struct jump){lin, cpu->mmu.tlb->generation, b,
                        fifo_time(&c->room, (size_t)((uint8_t *)b - c->arena))};
     return b;
 }
@@ -388,8 +398,8 @@ struct block *block_lookup(struct cpu *cpu, uint64_t rip)
     struct jump *j = &cpu->blocks->jumps[(lin ^ lin >> 12) & (JUMPS - 1)];
     struct block *b = j->to;
 
-    if (UNLIKELY(!b || j->lin != lin || j->generation != cpu->mmu.generation ||
-                 j->space != cpu->mmu.tlb || j->time < fifo_oldest(&cpu->blocks->room) ||
+    if (UNLIKELY(!b || j->lin != lin || j->generation != cpu->mmu.tlb->generation ||
+                 j->time < fifo_oldest(&cpu->blocks->room) ||
                  b->mode != cpu->mode || b->dead)) {
         b = lookup_slow(cpu, lin, j);
         if (!b)
@@ -404,7 +414,8 @@ struct block *block_lookup(struct cpu *cpu, uint64_t rip)
 
 static size_t block_bytes(unsigned insns)
 {
-    return (sizeof(struct block) + (insns + 1u) * sizeof(struct insn) + 15) & ~(size_t)15;
+    return (sizeof(struct block) + (insns + 1u) * sizeof(struct insn) + BLOCK_ALIGN - 1) &
+           ~(size_t)(BLOCK_ALIGN - 1);
 }
 
 static bool page_has_blocks(const struct block_cache *c, uint64_t page)
@@ -565,10 +576,11 @@ static void map_note(struct block_cache *c, const struct block *b, uint64_t page
 static void insert(struct cpu *cpu, struct block *b)
 {
     struct block_cache *c = cpu->blocks;
-    unsigned h = hash_of(b->ra, b->mode), p = page_hash(b->ra);
+    struct block **h = hash_of(c, b->ra, b->mode);
+    unsigned p = page_hash(b->ra);
 
-    b->hash_next = c->hash[h];
-    c->hash[h] = b;
+    b->hash_next = *h;
+    *h = b;
     b->page_next = c->pages[p];
     b->page_at = &c->pages[p];
     if (b->page_next)

@@ -23,31 +23,34 @@ struct block_link {
     struct block_link *next_in; /* other links into the same block */
 };
 
+/* What a look-up needs comes first: half a cache line, and blocks are aligned to that. */
 struct block {
-    uint64_t ra;        /* store address of the first byte */
-    uint64_t ra2;       /* of the next page, if the block reaches into it; else RA_NONE */
+    struct block *hash_next;
+    uint64_t ra;         /* store address of the first byte */
+    const uint8_t *code; /* the host's code, or NULL */
     uint32_t mode;
     uint16_t bytes;
-    uint8_t n;          /* instructions, without the sentinel */
+    uint8_t n;           /* instructions, without the sentinel */
     bool dead;
-    struct block *hash_next;
+
+    uint64_t ra2;        /* of the next page, if the block reaches into it; else RA_NONE */
     struct block *page_next;    /* other blocks that begin in the same page */
     struct block **page_at;     /* what leads to this one in that list */
     struct block *page2_next;   /* other blocks that reach into the same second page */
     struct block_link link[2];  /* 0: taken or fall-through, 1: not taken */
     struct block_link *links_in;
+
     /* Translation, cpu/jit/: the first handler counts entries, asks for it, or enters the code. */
-    const uint8_t *code;        /* the host's code, or NULL */
     struct jit_exit *exits_in;  /* of translated blocks that lead straight here */
     insn_fn first_fn;           /* what insn[0].fn is without a translator */
     uint32_t piece;             /* of code memory, if there is code */
+    uint32_t unit_lines;        /* 128-byte lines of the page that its instructions lie in */
+    uint16_t unit_n;            /* instructions of all blocks that `code` runs through */
     uint16_t heat;              /* entries so far, while it is interpreted */
     bool vec;                   /* the code keeps vector registers in the host's */
     bool no_spans;              /* ... checks every access by itself */
     uint8_t broken;             /* how often a check for several accesses has failed */
     bool in_unit;               /* code of other blocks goes on into this one */
-    uint16_t unit_n;            /* instructions of all blocks that `code` runs through */
-    uint32_t unit_lines;        /* 128-byte lines of the page that they lie in */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 
@@ -66,7 +69,8 @@ struct block *block_find(struct cpu *cpu, uint32_t mode_extra);
 /* The block for rip if it is in the cache and can be entered at once, else NULL; no faults, no
  * decoding: what branches between pages use. */
 struct block *block_lookup(struct cpu *cpu, uint64_t rip);
-/* The same, and also a block that reaches into the next page, of which nothing has been looked up. */
+/* The same in flat or 64-bit code, without the memory of where branches led last; also a block that
+ * reaches into the next page, of which nothing has been looked up. */
 struct block *block_lookup_any(struct cpu *cpu, uint64_t rip);
 /* The block at store address ra, not to be entered now. If decode, it is decoded if need be and if it is
  * whole in its page. */

@@ -176,15 +176,14 @@ static void set_cookie(struct cpu *cpu)
         (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 + cpu->mode / MODE_USER) &
         (ARRAY_LEN(j->cookies) - 1);
 
-    if (j->cookies[k].generation != cpu->mmu.generation || j->cookies[k].space != cpu->mmu.tlb ||
-        j->cookies[k].mode != cpu->mode || !j->cookies[k].id) {
+    if (j->cookies[k].generation != cpu->mmu.tlb->generation || j->cookies[k].mode != cpu->mode ||
+        !j->cookies[k].id) {
         if (!j->next_cookie) { /* all used: none may mean two things */
             memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
             memset(j->cookies, 0, sizeof(j->cookies));
             j->next_cookie = 1;
         }
-        j->cookies[k].generation = cpu->mmu.generation;
-        j->cookies[k].space = cpu->mmu.tlb;
+        j->cookies[k].generation = cpu->mmu.tlb->generation;
         j->cookies[k].mode = cpu->mode;
         j->cookies[k].id = j->next_cookie++;
     }

@@ -72,8 +72,7 @@ struct jit {
     uint32_t piece_count, piece_oldest, piece_room;
     unsigned threshold;
     struct {
-        uint64_t generation;
-        const struct tlb *space;
+        uint64_t generation; /* of a TLB */
         uint32_t mode, id;
     } cookies[64];
     uint32_t next_cookie;
