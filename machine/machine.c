@@ -441,6 +441,7 @@ static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
     out->jit_ns += j->ns;
     out->jit_refused += j->refused;
     out->jit_flushes += j->flushes;
+    out->jit_evicted += j->evicted;
     out->jit_enters += j->enters;
     out->jit_slow += j->one;
     out->jit_ends += j->end;
@@ -459,6 +460,7 @@ void tnm_get_stats(const tnm_machine *m, tnm_stats *out)
         const struct cpu *c = m->cpu[i];
         out->blocks += c->stat_blocks;
         out->block_misses += c->stat_block_misses;
+        out->blocks_evicted += blocks_evicted(c->blocks);
         out->tlb_slow += c->mmu.stat_slow;
         out->tlb_fills += c->mmu.stat_fills;
         out->tlb_flushes += c->mmu.stat_flushes + c->mmu.stat_page_flushes;
