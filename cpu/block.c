@@ -399,8 +399,7 @@ struct block *block_lookup(struct cpu *cpu, uint64_t rip)
     struct block *b = j->to;
 
     if (UNLIKELY(!b || j->lin != lin || j->generation != cpu->mmu.tlb->generation ||
-                 j->time < fifo_oldest(&cpu->blocks->room) ||
-                 b->mode != cpu->mode || b->dead)) {
+                 j->time < fifo_oldest(&cpu->blocks->room) || b->mode != cpu->mode || b->dead)) {
         b = lookup_slow(cpu, lin, j);
         if (!b)
             return NULL;

@@ -9,10 +9,9 @@
 #include "cpu/sys.h"
 #include "cpu/xsave.h"
 
-/* Room for about a third of a million decoded instructions; not resident until used. */
-/* Of a hundred bytes of code memory, those for translations. Of the blocks of a Linux boot a third is
- * translated, to 330 bytes each with what is known of them; as decoded instructions all take 370. */
-#define TRANSLATED_PART 33
+/* Of a hundred bytes of code memory, those for translations. Of the blocks that Linux and its compiler
+ * decode, 370 bytes each, four of ten are translated, to 900 bytes each with what is known of them. */
+#define TRANSLATED_PART 50
 #define BLOCK_ARENA_BYTES (16 * MIB) /* of decoded code, until somebody says */
 
 /* ---- interrupts from outside ---------------------------------------------------------------- */

@@ -134,7 +134,7 @@ END_TEST
 START_TEST(translated)
 {
     static const size_t sizes[] = {JIT_MIN + BLOCK_ARENA_MIN, JIT_MIN + 64 * 1024,
-                                   JIT_MIN + MIB};
+                                   JIT_MIN + 5 * MIB / 2};
     uint64_t h = expected();
 
     for (unsigned n = 0; n < ARRAY_LEN(sizes); n++) {
