@@ -306,9 +306,14 @@ extern const struct vmstate vm_cpu;
 struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const struct cpu_env *env,
                     struct error *err);
 void cpu_free(struct cpu *cpu);
-/* Translates blocks that have been entered `threshold` times (0: as many as pays), in code_bytes of memory.
- * False if there is no backend for this host, or no such memory: everything is interpreted then. */
-bool cpu_use_translator(struct cpu *cpu, size_t code_bytes, unsigned threshold);
+/* What is enough for one CPU's code; guests run faster with more. */
+#define CODE_CACHE_MIN ((size_t)512 * 1024)
+/* Bounds decoded code, before the CPU runs. False if there is no such memory: as it was. */
+bool cpu_set_code_cache(struct cpu *cpu, size_t bytes);
+/* Translates blocks that have been entered `threshold` times (0: as many as pays). Decoded and translated
+ * code together take so many bytes. False if there is no backend for this
+ * host, or no such memory: everything is interpreted then. Before the CPU runs. */
+bool cpu_use_translator(struct cpu *cpu, size_t bytes, unsigned threshold);
 const char *cpu_model_name(unsigned n); /* NULL past the last */
 /* Power-on or INIT state, SDM vol. 3, table 9-1. */
 void cpu_reset(struct cpu *cpu, bool init_only);

@@ -21,6 +21,7 @@
 #define TLB_SIZE   (1u << TLB_BITS)
 #define MMU_SPACES 8
 #define TLB_INVALID UINT64_MAX
+#define TLB_CODE_BITS 2048u
 
 enum mmu_index { MMU_USER, MMU_SUPER, MMU_SUPER_AC, MMU_INDEXES };
 enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
@@ -48,6 +49,10 @@ struct tlb {
     uint64_t large_lo, large_hi; /* linear range with all large pages of this table */
     uint64_t large_size;         /* the largest of them; 0: none */
     uint16_t keys;               /* protection keys that entries depend on */
+    /* What caches of translations of code compare: another number, of no other table, whenever one that
+     * has stood here may have ended. */
+    uint64_t generation;
+    uint64_t code[TLB_CODE_BITS / 64]; /* pages, hashed, that could be fetched since it last changed */
 };
 
 /* Page-fault error code bits, SDM vol. 3, 4.7. */
@@ -92,7 +97,7 @@ struct mmu {
     void *opaque;
 
     struct mmu_fault fault;
-    uint64_t generation; /* grows with every flush: caches of translations compare it */
+    uint64_t generation; /* the last that a table was given */
     uint64_t stat_fills, stat_slow, stat_flushes, stat_page_flushes;
 };
 

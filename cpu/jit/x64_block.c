@@ -4,8 +4,6 @@
 const uint8_t x64_host_of[16] = {RBX, RCX, RDX,      R12,      R14, R13, RSI,      RDI,
                                  R8,  R9,  X64_NONE, X64_NONE, R10, R11, X64_NONE, X64_NONE};
 
-#define ROOM (64 * 1024) /* more than the longest block can need */
-
 struct x64_rm tr_reg(const struct tr *t, unsigned n)
 {
     if (x64_host_of[n] != X64_NONE)
@@ -459,13 +457,11 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     struct tr t;
     uint32_t exits = j->exit_count;
 
-    if (j->size - j->used < ROOM)
-        return JIT_FULL;
     memset(&t, 0, offsetof(struct tr, at));
     t.cpu = cpu;
     t.j = j;
     t.x.start = t.x.p = j->rw + j->used;
-    t.x.end = t.x.start + ROOM - 64;
+    t.x.end = t.x.start + JIT_ROOM - 64;
     t.code64 = b->mode & MODE_CODE64;
     tr_unit(&t, b);
     emit_unit(&t);
