@@ -3,7 +3,6 @@
  * the file has its name. See machine/snapshot.h.
  */
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "devices/vga.h"
 #include "machine/disks.h"
@@ -116,6 +115,19 @@ static void save_free(struct save *s)
     free(s);
 }
 
+/* Everything but the capture, which is gone. */
+static void take_back(struct tnm_machine *m)
+{
+    struct source sources[MAX_SOURCES];
+    struct save *s = m->save;
+
+    disks_unwatch(m);
+    m->save = NULL;
+    flag_memory(m, sources, machine_sources(m, sources), false);
+    machine_set_keeper(m);
+    save_free(s);
+}
+
 /* By a worker, when all streams are in the file. */
 static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
 {
@@ -133,23 +145,6 @@ static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
                              s->stat.len);
 }
 
-/* A file cannot take the place of one that it stands on. */
-static bool check_parents(const struct snap_file *parent, const char *path, struct error *err)
-{
-    struct stat target, st;
-
-    if (stat(path, &target))
-        return true;
-    for (const struct snap_file *f = parent; f; f = f->parent) {
-        if (fstat(f->fd, &st) == 0 && st.st_dev == target.st_dev && st.st_ino == target.st_ino)
-            return error_set(
-                err, ERR_INVALID,
-                "snapshot '%.300s' would overwrite its own parent: choose another name", path);
-    }
-    return true;
-}
-
-/* The workers have started: until a disk is watched here, nothing can change it. */
 static void watch_disks(struct tnm_machine *m, const struct source *s, unsigned n)
 {
     unsigned stream[DISKS_MAX];
@@ -163,74 +158,75 @@ static void watch_disks(struct tnm_machine *m, const struct source *s, unsigned 
     disks_watch(m, m->save->capture, stream);
 }
 
-static bool begin(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
-                  struct snap_file *parent, struct error *err)
+/* All that needs memory or the host's file system; the guest's state is not looked at yet. */
+static struct save *prepare(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
+                            const struct source *sources, unsigned n, struct error *err)
 {
-    struct source sources[MAX_SOURCES];
-    unsigned n = machine_sources(m, sources);
     struct save *s = calloc(1, sizeof(*s));
-    struct snap_writer *w = NULL;
+    struct capture_options co = {
+        .threads = opt->threads,
+        .parent = opt->parent,
+        .machine = m,
+        .pool = align_up(MIN(MAX(m->cfg.memory / 16, POOL_MIN), POOL_MAX), SNAP_UNIT),
+        .last = write_rest,
+        .opaque = s,
+    };
 
     if (s) {
         s->m = m;
         s->path = strdup(path);
         s->media = media_take(m);
     }
-    if (!s || !s->path || !s->media) {
+    if (!s || !s->path || !s->media || !disks_ready(m)) {
+        error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
         if (s)
             save_free(s);
-        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
+        return NULL;
     }
-    if (!check_parents(parent, path, err) || !(w = snap_writer_new(path, err))) {
-        save_free(s);
+    struct snap_writer *w = NULL;
+    if ((!opt->parent || snap_file_peek(opt->parent, &co.parent_id, err)) &&
+        (w = snap_writer_new(path, err)) && (s->capture = capture_new(w, sources, n, &co, err))) {
+        config_write(m, opt, co.parent_id, path, &s->conf);
+        return s;
+    }
+    save_free(s);
+    return NULL;
+}
+
+static bool begin(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
+                  struct error *err)
+{
+    struct source sources[MAX_SOURCES];
+    unsigned n = machine_sources(m, sources);
+    struct save *s = prepare(m, path, opt, sources, n, err);
+
+    if (!s)
         return false;
-    }
-    if (!disks_ready(m)) {
-        snap_writer_abort(w);
-        save_free(s);
-        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
-    }
-    config_write(m, opt, parent, path, &s->conf);
     state_write(m, &s->stat);
     if (!opt->no_thumbnail)
         make_thumb(m, &s->thumb);
     flag_memory(m, sources, n, true);
-    struct capture_options co = {
-        .threads = opt->threads,
-        .parent = parent,
-        .machine = m,
-        .pool = align_up(MIN(MAX(m->cfg.memory / 16, POOL_MIN), POOL_MAX), SNAP_UNIT),
-        .last = write_rest,
-        .opaque = s,
-    };
-    s->capture = capture_start(w, sources, n, &co, err);
-    if (!s->capture) {
-        flag_memory(m, sources, n, false);
-        save_free(s);
-        return false;
-    }
     m->save = s;
     machine_set_keeper(m);
     watch_disks(m, sources, n);
-    return true;
+    /* Last of all, as the host may give a new thread the processor at once. */
+    if (capture_go(s->capture, err))
+        return true;
+    capture_free(s->capture);
+    take_back(m);
+    return false;
 }
 
 bool tnm_save_begin(tnm_machine *m, const char *path, const tnm_save_options *opt, tnm_error *err)
 {
     const tnm_save_options none = {0};
-    struct snap_file *parent = NULL;
     struct error e = {0};
     uint64_t start = host_now_ns();
 
-    if (!opt)
-        opt = &none;
     if (m->save)
         error_set(&e, ERR_STATE, "the machine is being saved already: wait for that");
-    else if (lazy_broken(m, &e))
-        ;
-    else if (!opt->parent || (parent = snap_file_open(opt->parent, &e)))
-        begin(m, path, opt, parent, &e);
-    snap_file_unref(parent);
+    else if (!lazy_broken(m, &e))
+        begin(m, path, opt ? opt : &none, &e);
     if (e.code)
         return give_error(&e, err);
     m->save->pause_ns = host_now_ns() - start;
@@ -250,15 +246,8 @@ static void report(struct save *s, tnm_save_progress *out)
 /* Waits for the threads and takes everything back. */
 static bool end(struct tnm_machine *m, struct error *e)
 {
-    struct source sources[MAX_SOURCES];
-    struct save *s = m->save;
-    bool ok = capture_end(s->capture, e);
-
-    disks_unwatch(m);
-    m->save = NULL;
-    flag_memory(m, sources, machine_sources(m, sources), false);
-    machine_set_keeper(m);
-    save_free(s);
+    bool ok = capture_end(m->save->capture, e);
+    take_back(m);
     return ok;
 }
 
