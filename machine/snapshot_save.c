@@ -7,10 +7,11 @@
 #include "devices/vga.h"
 #include "machine/disks.h"
 
-#define THUMB_WIDTH  320u
-#define THUMB_HEIGHT 240u
-#define POOL_MIN     (16 * MIB) /* for copies of what the guest is about to change */
-#define POOL_MAX     (256 * MIB)
+#define THUMB_WIDTH      320u
+#define THUMB_HEIGHT     240u
+#define THUMB_SHRINK_MAX 64u        /* no screen is larger: see mean() */
+#define POOL_MIN         (16 * MIB) /* for copies of what the guest is about to change */
+#define POOL_MAX         (256 * MIB)
 
 struct save {
     struct tnm_machine *m;
@@ -63,21 +64,23 @@ static void flag_memory(struct tnm_machine *m, const struct source *s, unsigned 
 
 /* ---- thumbnail ------------------------------------------------------------------------------- */
 
-/* The mean of f by f pixels, as three bytes. */
-static void mean(uint8_t *rgb, const uint32_t *pixels, unsigned pitch, unsigned f)
+/* The mean of f by f pixels, as three bytes. The guest waits for a hundred thousand divisions by f * f:
+ * they are multiplications by inverse, 2^40 / (f * f) rounded up, exact for sums below 2^20. */
+static void mean(uint8_t *rgb, const uint32_t *pixels, unsigned pitch, unsigned f, uint64_t inverse)
 {
-    uint32_t sum[3] = {0};
+    uint64_t red_blue = 0; /* one above the other */
+    uint32_t green = 0;
 
-    for (unsigned y = 0; y < f; y++) {
+    for (unsigned y = 0; y < f; y++, pixels += pitch) {
         for (unsigned x = 0; x < f; x++) {
-            uint32_t p = pixels[(size_t)y * pitch + x];
-            sum[0] += p >> 16 & 0xff;
-            sum[1] += p >> 8 & 0xff;
-            sum[2] += p & 0xff;
+            uint32_t p = pixels[x];
+            red_blue += (uint64_t)(p & 0xff0000) << 16 | (p & 0xff);
+            green += p >> 8 & 0xff;
         }
     }
-    for (unsigned i = 0; i < 3; i++)
-        rgb[i] = (uint8_t)(sum[i] / (f * f));
+    rgb[0] = (uint8_t)((red_blue >> 32) * inverse >> 40);
+    rgb[1] = (uint8_t)(green * inverse >> 40);
+    rgb[2] = (uint8_t)((red_blue & UINT32_MAX) * inverse >> 40);
 }
 
 static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
@@ -88,8 +91,9 @@ static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
     m->screen_changed |= frame.changed; /* whoever shows the screen has not seen it */
     unsigned f = MAX((frame.width + THUMB_WIDTH - 1) / THUMB_WIDTH,
                      (frame.height + THUMB_HEIGHT - 1) / THUMB_HEIGHT);
-    if (!f)
+    if (!f || f > THUMB_SHRINK_MAX)
         return;
+    uint64_t inverse = BIT64(40) / (f * f) + 1;
     unsigned w = frame.width / f, h = frame.height / f;
     uint8_t *p = w && h ? snap_buf_grow(out, 8 + (size_t)w * h * 3) : NULL;
     if (!p)
@@ -99,7 +103,8 @@ static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
     for (unsigned y = 0; y < h; y++) {
         for (unsigned x = 0; x < w; x++)
             mean(p + 8 + ((size_t)y * w + x) * 3,
-                 frame.pixels + (size_t)y * f * frame.width + (size_t)x * f, frame.width, f);
+                 frame.pixels + (size_t)y * f * frame.width + (size_t)x * f, frame.width, f,
+                 inverse);
     }
 }
 
