@@ -90,7 +90,7 @@ struct lazy;
  * come from f. The caller then has m->lazy lead here, calls machine_set_keeper, and flushes TLBs. */
 struct lazy *lazy_start(struct tnm_machine *m, struct snap_file *f, bool fresh, struct error *err);
 void lazy_go(struct lazy *l);
-void lazy_bring_in(struct lazy *l, uint64_t ra); /* the machine's thread */
+void lazy_bring_in(struct lazy *l, uint64_t ra); /* any of the machine's threads */
 /* Any thread: makes the contents of [ra, ra+size) be in the store; page flags stay. */
 void lazy_fill(struct lazy *l, uint64_t ra, uint64_t size);
 bool lazy_finished(struct lazy *l, uint64_t *done, uint64_t *total);
