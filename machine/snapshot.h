@@ -48,7 +48,7 @@ struct source {
     const struct snap_stream *file; /* another snapshot's */
     enum snap_kind missing;
 };
-#define MAX_SOURCES (6 + TNM_MAX_DISKS + 1)
+#define MAX_SOURCES (7 + TNM_MAX_DISKS + 1)
 /* All that m has; returns their number. */
 unsigned machine_sources(struct tnm_machine *m, struct source *out);
 

@@ -51,6 +51,7 @@ unsigned machine_sources(struct tnm_machine *m, struct source *out)
     add_blob(out, &n, "vga_firmware", &m->vga_bios);
     add_blob(out, &n, "kernel", &m->kernel);
     add_blob(out, &n, "initrd", &m->initrd);
+    add_blob(out, &n, "fw_cfg", &m->fw_items);
     for (unsigned i = 0; i < DISKS_MAX; i++) {
         struct block_dev *b = disk_block(m, i);
         struct block_base base;
