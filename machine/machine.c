@@ -83,7 +83,8 @@ static const struct vm_field machine_fields[] = {
     VM_SKIP(struct tnm_machine, vga_bios, "the VGA's memory has what the guest sees of it"),
     VM_SKIP(struct tnm_machine, kernel, "fw_cfg has what the guest sees of it"),
     VM_SKIP(struct tnm_machine, initrd, "fw_cfg has what the guest sees of it"),
-    VM_SKIP(struct tnm_machine, fw_items, "a copy of what fw_cfg has; snapshots have it as contents"),
+    VM_SKIP(struct tnm_machine, fw_items,
+            "a copy of what fw_cfg has; snapshots have it as contents"),
     VM_SKIP(struct tnm_machine, wallclock, "read once, at power-on; the CMOS clock keeps it"),
 
     PART(ports),
