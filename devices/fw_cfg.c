@@ -180,6 +180,138 @@ bool fw_cfg_add_pc(struct fw_cfg *f, const struct fw_cfg_pc *pc)
     return ok;
 }
 
+/* ---- all items as bytes ---------------------------------------------------------------------- */
+
+#define ITEM_HEAD 8
+
+struct fw_cfg_items {
+    struct fw_cfg_item key[FW_CFG_FILE_FIRST], arch[ARRAY_LEN(((struct fw_cfg *)0)->arch)];
+    struct fw_cfg_item file[FW_CFG_FILES];
+    char name[FW_CFG_FILES][FW_CFG_NAME_LEN];
+    uint32_t files;
+};
+
+/* Appends an item, or, with out NULL, says how long it is. */
+static size_t write_item(uint8_t *out, unsigned key, const char *name, const struct fw_cfg_item *it)
+{
+    size_t n = strlen(name);
+
+    if (out) {
+        st16(out, (uint16_t)key);
+        st16(out + 2, (uint16_t)n);
+        st32(out + 4, (uint32_t)it->len);
+        memcpy(out + ITEM_HEAD, name, n);
+        if (it->len)
+            memcpy(out + ITEM_HEAD + n, it->data, it->len);
+    }
+    return ITEM_HEAD + n + it->len;
+}
+
+static size_t write_items(const struct fw_cfg *f, uint8_t *out)
+{
+    size_t len = 0;
+
+    for (unsigned i = 0; i < FW_CFG_FILE_FIRST; i++) {
+        if (f->key[i].owned)
+            len += write_item(out ? out + len : NULL, i, "", &f->key[i]);
+    }
+    for (unsigned i = 0; i < f->files; i++)
+        len += write_item(out ? out + len : NULL, FW_CFG_FILE_FIRST + i, f->name[i], &f->file[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(f->arch); i++) {
+        if (f->arch[i].owned)
+            len += write_item(out ? out + len : NULL, FW_CFG_ARCH_LOCAL + i, "", &f->arch[i]);
+    }
+    return len;
+}
+
+bool fw_cfg_write(const struct fw_cfg *f, uint8_t **out, size_t *len)
+{
+    *len = write_items(f, NULL);
+    *out = malloc(*len + 1);
+    if (*out)
+        write_items(f, *out);
+    return *out != NULL;
+}
+
+/* Where an item of this key goes; NULL if there is no such place or it is taken. */
+static struct fw_cfg_item *place(struct fw_cfg_items *x, unsigned key, const uint8_t *name,
+                                 size_t name_len)
+{
+    struct fw_cfg_item *it = NULL;
+
+    if (key < FW_CFG_FILE_FIRST && key != FW_CFG_FILE_DIR && !name_len)
+        it = &x->key[key];
+    else if (key >= FW_CFG_ARCH_LOCAL && key - FW_CFG_ARCH_LOCAL < ARRAY_LEN(x->arch) && !name_len)
+        it = &x->arch[key - FW_CFG_ARCH_LOCAL];
+    else if (key == FW_CFG_FILE_FIRST + x->files && x->files < FW_CFG_FILES && name_len &&
+             name_len < FW_CFG_NAME_LEN && !memchr(name, 0, name_len)) {
+        memcpy(x->name[x->files], name, name_len);
+        it = &x->file[x->files++];
+    }
+    return it && !it->owned ? it : NULL;
+}
+
+struct fw_cfg_items *fw_cfg_parse(const uint8_t *data, size_t len)
+{
+    struct fw_cfg_items *x = calloc(1, sizeof(*x));
+
+    while (x && len) {
+        bool fits = len >= ITEM_HEAD;
+        size_t n = fits ? ld16(data + 2) : 0, size = fits ? ld32(data + 4) : 0;
+        fits = fits && n <= len - ITEM_HEAD && size <= len - ITEM_HEAD - n;
+        struct fw_cfg_item *it = fits ? place(x, ld16(data), data + ITEM_HEAD, n) : NULL;
+        if (!it || !(it->owned = malloc(size + 1))) {
+            fw_cfg_items_free(x);
+            return NULL;
+        }
+        memcpy(it->owned, data + ITEM_HEAD + n, size);
+        it->data = it->owned;
+        it->len = size;
+        data += ITEM_HEAD + n + size;
+        len -= ITEM_HEAD + n + size;
+    }
+    return x;
+}
+
+/* With all: borrowed items go too. */
+static void replace(struct fw_cfg_item *to, struct fw_cfg_item *from, size_t n, bool all)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!all && !to[i].owned && !from[i].owned)
+            continue;
+        free(to[i].owned);
+        to[i] = from[i];
+        from[i] = (struct fw_cfg_item){0};
+    }
+}
+
+void fw_cfg_replace(struct fw_cfg *f, struct fw_cfg_items *items)
+{
+    replace(f->key, items->key, ARRAY_LEN(f->key), false);
+    replace(f->arch, items->arch, ARRAY_LEN(f->arch), false);
+    replace(f->file, items->file, ARRAY_LEN(f->file), true);
+    memcpy(f->name, items->name, sizeof(f->name));
+    f->files = items->files;
+    dir_update(f);
+    fw_cfg_items_free(items);
+}
+
+static void free_owned(struct fw_cfg_item *it, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(it[i].owned);
+}
+
+void fw_cfg_items_free(struct fw_cfg_items *items)
+{
+    if (!items)
+        return;
+    free_owned(items->key, ARRAY_LEN(items->key));
+    free_owned(items->arch, ARRAY_LEN(items->arch));
+    free_owned(items->file, ARRAY_LEN(items->file));
+    free(items);
+}
+
 /* ---- ports ----------------------------------------------------------------------------------- */
 
 static void select_item(struct fw_cfg *f, uint16_t key)
@@ -306,12 +438,9 @@ static void fw_cfg_fini(struct device *dev)
     struct fw_cfg *f = (struct fw_cfg *)dev;
     portmap_remove(dev->board->ports, PORT_DMA, 8, f);
     portmap_remove(dev->board->ports, PORT_SELECT, 2, f);
-    for (unsigned i = 0; i < ARRAY_LEN(f->key); i++)
-        free(f->key[i].owned);
-    for (unsigned i = 0; i < ARRAY_LEN(f->arch); i++)
-        free(f->arch[i].owned);
-    for (unsigned i = 0; i < ARRAY_LEN(f->file); i++)
-        free(f->file[i].owned);
+    free_owned(f->key, ARRAY_LEN(f->key));
+    free_owned(f->arch, ARRAY_LEN(f->arch));
+    free_owned(f->file, ARRAY_LEN(f->file));
 }
 
 static const struct vm_field fw_cfg_fields[] = {
@@ -319,12 +448,12 @@ static const struct vm_field fw_cfg_fields[] = {
     VM_INT(struct fw_cfg, selected),
     VM_INT(struct fw_cfg, offset),
     VM_INT(struct fw_cfg, dma_addr),
-    VM_SKIP(struct fw_cfg, key, "configuration"),
-    VM_SKIP(struct fw_cfg, arch, "configuration"),
-    VM_SKIP(struct fw_cfg, file, "configuration"),
-    VM_SKIP(struct fw_cfg, name, "configuration"),
-    VM_SKIP(struct fw_cfg, files, "configuration"),
-    VM_SKIP(struct fw_cfg, dir, "configuration"),
+    VM_SKIP(struct fw_cfg, key, "configuration; snapshots have it as contents"),
+    VM_SKIP(struct fw_cfg, arch, "configuration; snapshots have it as contents"),
+    VM_SKIP(struct fw_cfg, file, "configuration; snapshots have it as contents"),
+    VM_SKIP(struct fw_cfg, name, "configuration; snapshots have it as contents"),
+    VM_SKIP(struct fw_cfg, files, "configuration; snapshots have it as contents"),
+    VM_SKIP(struct fw_cfg, dir, "configuration; snapshots have it as contents"),
     VM_END,
 };
 static const struct vmstate vm_fw_cfg = VMSTATE("fw-cfg", struct fw_cfg, fw_cfg_fields);

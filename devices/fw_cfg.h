@@ -3,7 +3,8 @@
  * ROMs.
  *
  * The board adds items between init and the first instruction; they are configuration, not state.
- * Adding a key or name again replaces it.
+ * Adding a key or name again replaces it. As firmware reads them again at each reset, a snapshot keeps
+ * them: ACPI tables of another version would not be those that the guest was started with.
  */
 #ifndef DEVICES_FW_CFG_H
 #define DEVICES_FW_CFG_H
@@ -74,6 +75,19 @@ bool fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_
 /* The data is borrowed for as long as the device lives: kernels and initrds. */
 bool fw_cfg_add_ref(struct fw_cfg *f, uint16_t key, const void *data, size_t len);
 bool fw_cfg_add_file_ref(struct fw_cfg *f, const char *name, const void *data, size_t len);
+
+/* All items but borrowed ones that have a key (kernels and initrds), as one run of bytes: for each
+ *
+ *     u16 key   u16 length of the name   u32 length of the data   name, of files   data
+ *
+ * little-endian, by ascending key; *out is to be freed. False without memory. */
+bool fw_cfg_write(const struct fw_cfg *f, uint8_t **out, size_t *len);
+struct fw_cfg_items;
+/* NULL if it makes no sense or there is no memory. */
+struct fw_cfg_items *fw_cfg_parse(const uint8_t *data, size_t len);
+/* They replace what fw_cfg_write would write, and are freed. Cannot fail. */
+void fw_cfg_replace(struct fw_cfg *f, struct fw_cfg_items *items);
+void fw_cfg_items_free(struct fw_cfg_items *items); /* may be NULL */
 
 /* What every PC has: CPU counts, NUMA, boot menu, e820, bootorder (NULL: none; lines of
  * OpenFirmware paths), sleep states. ram_above_4g starts at 4 GiB. */

@@ -7,9 +7,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WIDTH    32
-#define FIRST_MS 300
-#define STEP_MS  100
+#define SAVE_CURSOR    "\0337"
+#define RESTORE_CURSOR "\0338"
+#define FIRST_LINE     "\x1b[1;1H"
+#define ERASE_REST     "\x1b[K"
+
+#define WIDTH          32
+#define FIRST_MS       300
+#define STEP_MS        100
 
 static uint64_t now_ms(void)
 {
@@ -36,10 +41,13 @@ bool progress_update(void *opaque, uint64_t done, uint64_t total)
     memset(bar, '=', full);
     memset(bar + full, ' ', WIDTH - full);
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\r%s [%s] %3.0f%%", p->what, bar, part * 100);
+    fprintf(stderr, "%s%s [%s] %3.0f%%", p->shared ? SAVE_CURSOR FIRST_LINE : "\r", p->what, bar,
+            part * 100);
     if (part > 0.02)
         fprintf(stderr, ", %" PRIu64 " s left", (uint64_t)((double)took * (1 / part - 1) / 1000));
-    fputs("\x1b[K", stderr); /* what an earlier, longer line left */
+    fputs(ERASE_REST, stderr); /* what an earlier, longer line left */
+    if (p->shared)
+        fputs(RESTORE_CURSOR, stderr);
     fflush(stderr);
     p->drawn = now;
     p->shown = true;
@@ -49,6 +57,7 @@ bool progress_update(void *opaque, uint64_t done, uint64_t total)
 void progress_end(struct progress *p)
 {
     if (p->shown)
-        fputs("\r\x1b[K", stderr);
+        fputs(p->shared ? SAVE_CURSOR FIRST_LINE ERASE_REST RESTORE_CURSOR : "\r" ERASE_REST,
+              stderr);
     p->shown = false;
 }

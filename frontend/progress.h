@@ -4,6 +4,9 @@
  *     progress_begin(&p, "checking a.snap");
  *     ok = tnm_snapshot_verify(s, progress_update, &p, &err);
  *     progress_end(&p);
+ *
+ * Where a guest writes to the terminal meanwhile, the bar stands in the terminal's first line, and the
+ * cursor goes back to where the guest has it.
  */
 #ifndef FRONTEND_PROGRESS_H
 #define FRONTEND_PROGRESS_H
@@ -14,6 +17,7 @@
 struct progress {
     const char *what;
     bool terminal, shown;
+    bool shared; /* with a guest's output; false unless the caller sets it after progress_begin */
     uint64_t begun, drawn; /* milliseconds */
 };
 

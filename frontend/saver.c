@@ -6,8 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "frontend/progress.h"
-
 #define MAX_SAME_SECOND 1000
 
 static uint64_t now_ms(void)
@@ -57,6 +55,7 @@ static void failed(struct saver *v, const tnm_error *err)
     char text[SAVER_PATH + sizeof(err->text)];
 
     v->running = false;
+    progress_end(&v->bar);
     snprintf(text, sizeof(text), "no snapshot was saved: %s", err->text);
     v->report(v->opaque, false, text);
 }
@@ -68,6 +67,8 @@ static void begin(struct saver *v, tnm_machine *m)
     v->wanted--;
     choose_path(v);
     v->began_ms = now_ms();
+    progress_begin(&v->bar, v->path);
+    v->bar.shared = true;
     tnm_save_options opt = {.parent = v->parent, .name = v->name};
     v->running = tnm_save_begin(m, v->path, &opt, &err);
     if (!v->running)
@@ -79,6 +80,7 @@ static void done(struct saver *v, const tnm_save_progress *p)
     char text[SAVER_PATH + 128];
 
     v->running = false;
+    progress_end(&v->bar);
     snprintf(text, sizeof(text), "saved %s: %.1f MiB in %.1f s, the guest stood still for %.1f ms",
              v->path, (double)p->file_bytes / (1 << 20), (double)(now_ms() - v->began_ms) / 1e3,
              (double)p->pause_ns / 1e6);
@@ -99,6 +101,7 @@ void saver_poll(struct saver *v, tnm_machine *m)
             failed(v, &err);
             break;
         default:
+            progress_update(&v->bar, p.done, p.total);
             break;
         }
     }
@@ -109,7 +112,6 @@ void saver_poll(struct saver *v, tnm_machine *m)
 bool saver_finish(struct saver *v, tnm_machine *m)
 {
     static const struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
-    struct progress bar;
     tnm_save_progress p;
     tnm_error err = {0};
     bool ok = true;
@@ -121,12 +123,12 @@ bool saver_finish(struct saver *v, tnm_machine *m)
             continue;
         }
         enum tnm_save_state state;
-        progress_begin(&bar, v->path);
+        progress_end(&v->bar);
+        v->bar.shared = false; /* the guest says nothing any more */
         while ((state = tnm_save_poll(m, &p, &err)) == TNM_SAVE_RUNNING) {
-            progress_update(&bar, p.done, p.total);
+            progress_update(&v->bar, p.done, p.total);
             nanosleep(&nap, NULL);
         }
-        progress_end(&bar);
         if (state == TNM_SAVE_DONE)
             done(v, &p);
         else

@@ -5,6 +5,7 @@
 #define FRONTEND_SAVER_H
 
 #include "frontend/options.h"
+#include "frontend/progress.h"
 
 #define SAVER_PATH 4096
 
@@ -16,6 +17,7 @@ struct saver {
     bool running;
     uint64_t began_ms;
     char path[SAVER_PATH];
+    struct progress bar; /* on stderr, if that is a terminal */
     /* Says in a line what has been saved, or what went wrong. */
     void (*report)(void *opaque, bool ok, const char *text);
     void *opaque;

@@ -6,9 +6,13 @@
  * and queues it; workers serve that queue first. So what is written is the state at the beginning,
  * and the guest waits only for a copy of 64 KiB, or for a worker when the pool is empty.
  *
- * Whoever copies a unit of memory does so under its lock and marks it taken. Appending, and looking
+ * Whoever copies a unit of memory does so under its lock and marks it taken; any number of threads may
+ * come with pages they are about to change. Appending, and looking
  * for pages that are there already, goes in the order of numbers, so that without a running guest the
  * file's bytes depend on the state alone; queued copies are appended when they come.
+ *
+ * The guest stands still until capture_go returns, so that starts one thread only, and everything that
+ * takes time is left to it: opening the parents, what compressing needs, the other threads.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -42,7 +46,8 @@ struct copy {
 
 struct capture {
     struct snap_writer *writer;
-    struct capture_options opt;
+    struct capture_options opt; /* with a parent's path of our own */
+    struct snap_file *parent;
     struct stream stream[MAX_SOURCES];
     unsigned nstreams;
     uint64_t units;
@@ -82,6 +87,28 @@ struct worker {
     struct snap_plan plan;
     uint8_t buf[SNAP_UNIT];
 };
+
+static void worker_free(struct worker *w)
+{
+    snap_encoder_free(w->encoder);
+    snap_decoder_free(w->decoder);
+    free(w);
+}
+
+static struct worker *worker_new(struct capture *c)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        return NULL;
+    w->c = c;
+    w->encoder = snap_encoder_new(LEVEL);
+    w->decoder = snap_decoder_new();
+    if (w->encoder && w->decoder)
+        return w;
+    worker_free(w);
+    return NULL;
+}
 
 static void fail(struct capture *c, enum error_code code, const char *why)
 {
@@ -298,6 +325,20 @@ static void finish(struct capture *c)
     c->ok = ok;
 }
 
+static void leave(struct capture *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool last = --c->running == 0;
+    pthread_mutex_unlock(&c->lock);
+    if (!last)
+        return;
+    finish(c);
+    pthread_mutex_lock(&c->lock);
+    c->finished = true;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void *work(void *arg)
 {
     struct worker *w = arg;
@@ -322,22 +363,13 @@ static void *work(void *arg)
         pthread_mutex_lock(&c->lock);
         c->done++;
     }
-    bool last = --c->running == 0;
     pthread_mutex_unlock(&c->lock);
-    if (last) {
-        finish(c);
-        pthread_mutex_lock(&c->lock);
-        c->finished = true;
-        pthread_cond_broadcast(&c->changed);
-        pthread_mutex_unlock(&c->lock);
-    }
-    snap_encoder_free(w->encoder);
-    snap_decoder_free(w->decoder);
-    free(w);
+    leave(c);
+    worker_free(w);
     return NULL;
 }
 
-/* ---- the machine's thread -------------------------------------------------------------------- */
+/* ---- the machine's threads ------------------------------------------------------------------- */
 
 /* An empty buffer, waiting for one if need be; NULL when the save has failed. */
 static struct copy *get_copy(struct capture *c)
@@ -362,6 +394,7 @@ static void put_copy(struct capture *c, struct copy *copy, bool full)
     } else {
         copy->next = c->free;
         c->free = copy;
+        pthread_cond_broadcast(&c->changed); /* another thread may wait for one */
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -427,7 +460,7 @@ void capture_disk(struct capture *c, unsigned stream, uint64_t unit)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void capture_free(struct capture *c)
+void capture_free(struct capture *c)
 {
     snap_writer_abort(c->writer);
     for (unsigned i = 0; i < c->nstreams; i++) {
@@ -444,7 +477,8 @@ static void capture_free(struct capture *c)
     pthread_cond_destroy(&c->turn);
     hostmem_free(c->pool, (size_t)c->opt.pool);
     free(c->copies);
-    snap_file_unref(c->opt.parent);
+    snap_file_unref(c->parent);
+    free((char *)c->opt.parent);
     free(c);
 }
 
@@ -456,7 +490,6 @@ static bool add_stream(struct capture *c, const struct source *from)
     s->units = (from->size + SNAP_UNIT - 1) / SNAP_UNIT;
     s->first = c->units;
     c->units += s->units;
-    s->parent = c->opt.parent ? snap_file_stream(c->opt.parent, from->name) : NULL;
     s->entry = hostmem_alloc((size_t)(s->units + 1) * sizeof(*s->entry));
     s->taken = hostmem_alloc((size_t)s->units + 1);
     s->dedupe = snap_dedupe_new();
@@ -489,37 +522,69 @@ static unsigned thread_count(unsigned asked)
     return MIN(n, (unsigned)THREADS_MAX);
 }
 
+/* One more thread beside the first; false without memory or threads for it. */
 static bool start_worker(struct capture *c)
 {
-    struct worker *w = calloc(1, sizeof(*w));
+    struct worker *w = worker_new(c);
 
     if (!w)
         return false;
-    w->c = c;
-    w->encoder = snap_encoder_new(LEVEL);
-    w->decoder = snap_decoder_new();
-    bool ok = w->encoder && w->decoder;
-    if (ok) {
-        pthread_mutex_lock(&c->lock);
-        c->running++;
-        pthread_mutex_unlock(&c->lock);
-        ok = pthread_create(&c->thread[c->nthreads], NULL, work, w) == 0;
-        if (ok) {
-            c->nthreads++;
-            return true;
-        }
-        pthread_mutex_lock(&c->lock);
-        c->running--;
-        pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&c->lock);
+    c->running++;
+    pthread_mutex_unlock(&c->lock);
+    if (pthread_create(&c->thread[c->nthreads], NULL, work, w) == 0) {
+        c->nthreads++;
+        return true;
     }
-    snap_encoder_free(w->encoder);
-    snap_decoder_free(w->decoder);
-    free(w);
+    pthread_mutex_lock(&c->lock);
+    c->running--;
+    pthread_mutex_unlock(&c->lock);
+    worker_free(w);
     return false;
 }
 
-struct capture *capture_start(struct snap_writer *w, const struct source *sources, unsigned n,
-                              const struct capture_options *opt, struct error *err)
+/* The parent is opened here and not while the guest waits: with all above it, that takes long. */
+static bool open_parent(struct capture *c)
+{
+    struct error e = {0};
+
+    if (!c->opt.parent)
+        return true;
+    c->parent = snap_file_open(c->opt.parent, &e);
+    if (c->parent && c->parent->id != c->opt.parent_id)
+        error_set(&e, ERR_STATE,
+                  "snapshot '%.300s' was replaced while it became a parent: try again",
+                  c->opt.parent);
+    if (!e.code)
+        snap_writer_check_parents(c->writer, c->parent, &e);
+    if (e.code) {
+        fail(c, e.code, e.text);
+        return false;
+    }
+    for (unsigned i = 0; i < c->nstreams; i++)
+        c->stream[i].parent = snap_file_stream(c->parent, c->stream[i].from.name);
+    return true;
+}
+
+/* The first thread: makes ready what the pause has no time for, then works like the others. It counts
+ * as running all the while, so that nobody finishes before all have started. */
+static void *work_first(void *arg)
+{
+    struct capture *c = arg;
+    struct worker *w = open_parent(c) ? worker_new(c) : NULL;
+
+    if (!w)
+        fail(c, ERR_NOMEM, "not enough memory to save: free some on the host");
+    for (unsigned i = thread_count(c->opt.threads); w && i > 1 && start_worker(c); i--)
+        ;
+    if (w)
+        return work(w);
+    leave(c);
+    return NULL;
+}
+
+struct capture *capture_new(struct snap_writer *w, const struct source *sources, unsigned n,
+                            const struct capture_options *opt, struct error *err)
 {
     struct capture *c = calloc(1, sizeof(*c));
     bool ok = true;
@@ -531,8 +596,6 @@ struct capture *capture_start(struct snap_writer *w, const struct source *source
     }
     c->writer = w;
     c->opt = *opt;
-    if (opt->parent)
-        snap_file_ref(opt->parent);
     for (unsigned i = 0; i < UNIT_LOCKS; i++)
         pthread_mutex_init(&c->unit_lock[i], NULL);
     pthread_mutex_init(&c->lock, NULL);
@@ -542,23 +605,23 @@ struct capture *capture_start(struct snap_writer *w, const struct source *source
     for (unsigned i = 0; i < n; i++)
         ok = add_stream(c, &sources[i]) && ok;
     ok = add_pool(c) && ok;
-    /* Held back until all are there: the last to leave finishes, and nobody may leave early. */
-    c->running = 1;
-    for (unsigned i = thread_count(opt->threads); ok && i; i--)
-        ok = start_worker(c) || c->nthreads;
-    if (!ok || !c->nthreads) {
-        capture_free(c);
-        error_set(err, ERR_NOMEM, "not enough memory or threads to save: free some on the host");
-        return NULL;
+    if (opt->parent) {
+        c->opt.parent = strdup(opt->parent);
+        ok = ok && c->opt.parent;
     }
-    pthread_mutex_lock(&c->lock);
-    bool all_gone = --c->running == 0;
-    pthread_mutex_unlock(&c->lock);
-    if (all_gone) {
-        finish(c);
-        c->finished = true;
-    }
-    return c;
+    if (ok)
+        return c;
+    capture_free(c);
+    error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
+    return NULL;
+}
+
+bool capture_go(struct capture *c, struct error *err)
+{
+    c->running = c->nthreads = 1;
+    if (pthread_create(&c->thread[0], NULL, work_first, c) == 0)
+        return true;
+    return error_set(err, ERR_NOMEM, "the host gives no thread to save with: end other programs");
 }
 
 void capture_progress(struct capture *c, uint64_t *done, uint64_t *total, uint64_t *bytes)
@@ -598,6 +661,7 @@ bool capture_wait(struct capture *c, unsigned ms)
 
 bool capture_end(struct capture *c, struct error *err)
 {
+    /* The first one starts the others: their number is known when it has left. */
     for (unsigned i = 0; i < c->nthreads; i++)
         pthread_join(c->thread[i], NULL);
     bool ok = c->ok;

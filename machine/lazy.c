@@ -2,8 +2,11 @@
  * thread behind it. See machine/snapshot.h.
  *
  * A unit is read, inflated and marked here under its lock, by whoever comes first. That the page flags
- * still say PF_ABSENT then does no harm: the machine's thread, whose they are, finds the unit here
+ * still say PF_ABSENT then does no harm: a thread of the machine, whose they are, finds the unit here
  * and clears them. A page whose flag is set is in no TLB, so that the thread may write to it.
+ *
+ * Any number of threads may come at once: each takes a decoder out of the store of those that nobody
+ * uses, which grows to as many as were ever needed together.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,6 +14,8 @@
 #include "base/hostmem.h"
 #include "devices/vga.h"
 #include "machine/disks.h"
+
+#define DECODERS_MAX 32 /* whoever finds all of them in use waits */
 
 struct part {
     const struct snap_stream *stream;
@@ -26,8 +31,10 @@ struct lazy {
     unsigned nparts;
     uint64_t total; /* units to be brought in */
     pthread_mutex_t unit_lock[UNIT_LOCKS];
-    struct snap_decoder *own, *behind; /* the machine's thread's, and any other's under a lock */
-    pthread_mutex_t behind_lock;
+    pthread_mutex_t lock; /* of the following */
+    pthread_cond_t returned;
+    struct snap_decoder *idle[DECODERS_MAX];
+    unsigned nidle, made;
     atomic_uint_fast64_t done;
     atomic_bool stop, finished, failed;
     bool started;
@@ -39,11 +46,36 @@ static bool needed(const struct lazy *l, const struct part *p, uint64_t unit)
     return !l->fresh || snap_kind(p->stream, unit) != SNAP_ZERO;
 }
 
+/* One that nobody else uses; lazy_start has made the first, so that there is always one to wait for. */
+static struct snap_decoder *take_decoder(struct lazy *l)
+{
+    struct snap_decoder *d = NULL;
+
+    pthread_mutex_lock(&l->lock);
+    if (!l->nidle && l->made < DECODERS_MAX && (d = snap_decoder_new()))
+        l->made++;
+    while (!d && !l->nidle)
+        pthread_cond_wait(&l->returned, &l->lock);
+    if (!d)
+        d = l->idle[--l->nidle];
+    pthread_mutex_unlock(&l->lock);
+    return d;
+}
+
+static void return_decoder(struct lazy *l, struct snap_decoder *d)
+{
+    pthread_mutex_lock(&l->lock);
+    l->idle[l->nidle++] = d;
+    pthread_cond_signal(&l->returned);
+    pthread_mutex_unlock(&l->lock);
+}
+
 /* Under no lock. */
-static void fill(struct lazy *l, struct part *p, uint64_t unit, struct snap_decoder *d)
+static void fill(struct lazy *l, struct part *p, uint64_t unit)
 {
     pthread_mutex_t *lock = &l->unit_lock[unit % UNIT_LOCKS];
     uint8_t *to = physmap_host(l->m->mem, p->ra + unit * SNAP_UNIT);
+    struct snap_decoder *d = take_decoder(l);
 
     pthread_mutex_lock(lock);
     if (!p->present[unit]) {
@@ -62,6 +94,7 @@ static void fill(struct lazy *l, struct part *p, uint64_t unit, struct snap_deco
         atomic_fetch_add(&l->done, 1);
     }
     pthread_mutex_unlock(lock);
+    return_decoder(l, d);
 }
 
 static struct part *part_of(struct lazy *l, uint64_t ra)
@@ -82,7 +115,7 @@ void lazy_bring_in(struct lazy *l, uint64_t ra)
         return;
     }
     uint64_t unit = (ra - p->ra) / SNAP_UNIT;
-    fill(l, p, unit, l->own);
+    fill(l, p, unit);
     physmap_flag_clear(l->m->mem, p->ra + unit * SNAP_UNIT, SNAP_UNIT, PF_ABSENT);
     if (atomic_load_explicit(&l->failed, memory_order_relaxed))
         run_shorten_slice(l->m);
@@ -95,29 +128,22 @@ void lazy_fill(struct lazy *l, uint64_t ra, uint64_t size)
     if (!p || atomic_load(&l->finished))
         return;
     for (uint64_t u = (ra - p->ra) / SNAP_UNIT; u * SNAP_UNIT < ra - p->ra + size; u++) {
-        if (u >= p->units || !needed(l, p, u))
-            continue;
-        pthread_mutex_lock(&l->behind_lock);
-        fill(l, p, u, l->behind);
-        pthread_mutex_unlock(&l->behind_lock);
+        if (u < p->units && needed(l, p, u))
+            fill(l, p, u);
     }
 }
 
 static void *bring_rest(void *arg)
 {
     struct lazy *l = arg;
-    struct snap_decoder *d = snap_decoder_new();
 
-    if (!d)
-        atomic_store(&l->failed, true);
-    for (unsigned i = 0; d && i < l->nparts; i++) {
+    for (unsigned i = 0; i < l->nparts; i++) {
         struct part *p = &l->part[i];
         for (uint64_t u = 0; u < p->units && !atomic_load(&l->stop); u++) {
             if (needed(l, p, u))
-                fill(l, p, u, d);
+                fill(l, p, u);
         }
     }
-    snap_decoder_free(d);
     if (!disks_bring_rest(l->m, &l->stop, &l->done))
         atomic_store(&l->failed, true);
     if (!atomic_load(&l->stop))
@@ -171,10 +197,11 @@ struct lazy *lazy_start(struct tnm_machine *m, struct snap_file *f, bool fresh, 
         l->fresh = fresh;
         for (unsigned i = 0; i < UNIT_LOCKS; i++)
             pthread_mutex_init(&l->unit_lock[i], NULL);
-        pthread_mutex_init(&l->behind_lock, NULL);
-        l->own = snap_decoder_new();
-        l->behind = snap_decoder_new();
-        ok = l->own && l->behind;
+        pthread_mutex_init(&l->lock, NULL);
+        pthread_cond_init(&l->returned, NULL);
+        l->idle[0] = snap_decoder_new();
+        ok = l->idle[0] != NULL;
+        l->nidle = l->made = ok;
     }
     if (!ok)
         error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
@@ -196,7 +223,7 @@ void lazy_go(struct lazy *l)
     for (uint64_t u = 0; u < vram->units; u++) {
         if (needed(l, vram, u)) {
             l->total++;
-            fill(l, vram, u, l->own);
+            fill(l, vram, u);
         }
     }
     l->total += disks_left(l->m);
@@ -237,9 +264,10 @@ void lazy_end(struct lazy *l)
     }
     for (unsigned i = 0; i < UNIT_LOCKS; i++)
         pthread_mutex_destroy(&l->unit_lock[i]);
-    pthread_mutex_destroy(&l->behind_lock);
-    snap_decoder_free(l->own);
-    snap_decoder_free(l->behind);
+    pthread_mutex_destroy(&l->lock);
+    pthread_cond_destroy(&l->returned);
+    for (unsigned i = 0; i < l->nidle; i++)
+        snap_decoder_free(l->idle[i]);
     snap_file_unref(l->file);
     free(l);
 }

@@ -13,6 +13,7 @@
 
 #include "base/hash.h"
 #include "base/hostmem.h"
+#include "devices/fw_cfg.h"
 #include "devices/acpi_pm.h"
 #include "devices/fdc.h"
 #include "devices/ide.h"
@@ -82,6 +83,8 @@ static const struct vm_field machine_fields[] = {
     VM_SKIP(struct tnm_machine, vga_bios, "the VGA's memory has what the guest sees of it"),
     VM_SKIP(struct tnm_machine, kernel, "fw_cfg has what the guest sees of it"),
     VM_SKIP(struct tnm_machine, initrd, "fw_cfg has what the guest sees of it"),
+    VM_SKIP(struct tnm_machine, fw_items,
+            "a copy of what fw_cfg has; snapshots have it as contents"),
     VM_SKIP(struct tnm_machine, wallclock, "read once, at power-on; the CMOS clock keeps it"),
 
     PART(ports),
@@ -343,6 +346,8 @@ static bool create(struct tnm_machine *m, const tnm_config *cfg, struct error *e
     firmware_map(m);
     if (!board_create(m, err) || !kernel_install(m, err))
         return false;
+    if (!fw_cfg_write(m->fw_cfg, &m->fw_items.data, &m->fw_items.size))
+        return error_set(err, ERR_NOMEM, "the host is out of memory");
     run_init(m);
     board_reset(m, RESET_POWER_ON);
     return true;
@@ -397,6 +402,7 @@ void tnm_destroy(tnm_machine *m)
     blob_free(&m->vga_bios);
     blob_free(&m->kernel);
     blob_free(&m->initrd);
+    blob_free(&m->fw_items);
     for (unsigned i = 0; i < m->ncfg_strings; i++)
         free(m->cfg_strings[i]);
     free(m->saved_path);

@@ -7,9 +7,9 @@
  *     lazy.c              contents that are still in the file: brought in when touched, or behind
  *     snapshot_info.c     looking at files: fields, streams, verify, diff, flatten
  *
- * Threads: a machine is run by one thread, "the machine's"; page flags, TLBs and devices are its
- * alone. The workers of a save and the thread of a restore share with it only the store's contents,
- * and agree about each unit of 64 KiB under a lock.
+ * Threads: page flags, TLBs and devices are the machine's threads' alone. A save and a restore begin
+ * and end between runs, when none of them runs; their own threads share with the machine's only the
+ * store's contents, and all agree about each unit of 64 KiB under a lock.
  */
 #ifndef MACHINE_SNAPSHOT_H
 #define MACHINE_SNAPSHOT_H
@@ -48,7 +48,7 @@ struct source {
     const struct snap_stream *file; /* another snapshot's */
     enum snap_kind missing;
 };
-#define MAX_SOURCES (6 + TNM_MAX_DISKS + 1)
+#define MAX_SOURCES (7 + TNM_MAX_DISKS + 1)
 /* All that m has; returns their number. */
 unsigned machine_sources(struct tnm_machine *m, struct source *out);
 
@@ -57,18 +57,23 @@ unsigned machine_sources(struct tnm_machine *m, struct source *out);
 struct capture;
 struct capture_options {
     unsigned threads;            /* 0: by the host */
-    struct snap_file *parent;    /* NULL: none */
+    const char *parent;          /* path; NULL: none */
+    uint64_t parent_id;          /* as snap_file_peek gave it */
     struct tnm_machine *machine; /* NULL: no memory and no disks among the sources */
     uint64_t pool;               /* bytes for copies */
     /* Called by the last thread when all streams are written, to write the rest. */
     bool (*last)(void *opaque, struct snap_writer *w, struct error *err);
     void *opaque;
 };
-/* Starts the threads. The caller has armed PF_COPY for memory. w is the capture's from here on, on
- * failure too. */
-struct capture *capture_start(struct snap_writer *w, const struct source *sources, unsigned n,
-                              const struct capture_options *opt, struct error *err);
-/* The machine's thread is about to change the page at ra, or a unit of a disk. */
+/* w is the capture's from here on, on failure too. */
+struct capture *capture_new(struct snap_writer *w, const struct source *sources, unsigned n,
+                            const struct capture_options *opt, struct error *err);
+/* Starts the threads. The caller has armed PF_COPY for memory and watches the disks. What is wrong with
+ * the parent comes out at the end. After a failure here: capture_free. */
+bool capture_go(struct capture *c, struct error *err);
+void capture_free(struct capture *c); /* instead of capture_go */
+/* The machine is about to change the page at ra, or a unit of a disk. For memory any number of threads
+ * may ask at once; a disk's units are asked for by one at a time. */
 void capture_memory(struct capture *c, uint64_t ra, uint64_t *unit_ra, uint64_t *unit_size);
 void capture_disk(struct capture *c, unsigned stream, uint64_t unit);
 void capture_progress(struct capture *c, uint64_t *done, uint64_t *total, uint64_t *bytes);
@@ -85,7 +90,7 @@ struct lazy;
  * come from f. The caller then has m->lazy lead here, calls machine_set_keeper, and flushes TLBs. */
 struct lazy *lazy_start(struct tnm_machine *m, struct snap_file *f, bool fresh, struct error *err);
 void lazy_go(struct lazy *l);
-void lazy_bring_in(struct lazy *l, uint64_t ra); /* the machine's thread */
+void lazy_bring_in(struct lazy *l, uint64_t ra); /* any of the machine's threads */
 /* Any thread: makes the contents of [ra, ra+size) be in the store; page flags stay. */
 void lazy_fill(struct lazy *l, uint64_t ra, uint64_t size);
 bool lazy_finished(struct lazy *l, uint64_t *done, uint64_t *total);
@@ -99,8 +104,8 @@ void state_write(struct tnm_machine *m, struct snap_buf *out);
 /* Resets the machine and takes over what o says. False: half done, to be overwritten. */
 bool state_read(struct tnm_machine *m, const struct snap_objects *o, struct error *err);
 /* Configuration; bases are added when their hashes are known. */
-void config_write(struct tnm_machine *m, const tnm_save_options *opt,
-                  const struct snap_file *parent, const char *path, struct snap_buf *out);
+void config_write(struct tnm_machine *m, const tnm_save_options *opt, uint64_t parent_id,
+                  const char *path, struct snap_buf *out);
 /* False if the file's machine is another than m. */
 bool config_matches(const struct tnm_machine *m, const struct snap_file *f, struct error *err);
 

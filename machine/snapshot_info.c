@@ -395,8 +395,12 @@ bool tnm_snapshot_flatten(tnm_snapshot *s, const char *path, tnm_progress_fn fn,
         memcpy(from[n++].name, t->name, sizeof(t->name));
     }
     if (!e.code && (w = snap_writer_new(path, &e)))
-        c = capture_start(w, from, n, &(struct capture_options){.last = flatten_rest, .opaque = &x},
-                          &e);
+        c = capture_new(w, from, n, &(struct capture_options){.last = flatten_rest, .opaque = &x},
+                        &e);
+    if (c && !capture_go(c, &e)) {
+        capture_free(c);
+        c = NULL;
+    }
     while (c && !capture_wait(c, 100)) {
         uint64_t done, total, bytes;
         capture_progress(c, &done, &total, &bytes);

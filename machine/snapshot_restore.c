@@ -10,8 +10,11 @@
 
 #include "devices/block.h"
 #include "devices/fdc.h"
+#include "devices/fw_cfg.h"
 #include "devices/ide.h"
 #include "machine/disks.h"
+
+#define FW_ITEMS_MAX (16 * MIB) /* more than any machine tells its firmware */
 
 bool give_error(const struct error *e, tnm_error *err)
 {
@@ -209,20 +212,57 @@ static void end_swap(struct tnm_machine *m, struct swap *s, bool back)
     block_close(floppy);
 }
 
+/* What firmware is told, as bytes and ready to be put in; files of older versions have none, and the
+ * machine keeps its own. */
+struct told {
+    struct blob bytes;
+    struct fw_cfg_items *items;
+};
+
+static bool load_told(const struct snap_file *f, struct told *t, struct error *err)
+{
+    *t = (struct told){0};
+    if (!snap_file_stream(f, "fw_cfg"))
+        return true;
+    if (!origin_blob(f, "fw_cfg", FW_ITEMS_MAX, &t->bytes, err))
+        return false;
+    t->items = fw_cfg_parse(t->bytes.data, t->bytes.size);
+    if (t->items)
+        return true;
+    blob_free(&t->bytes);
+    return error_set(err, ERR_FORMAT, "snapshot '%.300s' is damaged (fw_cfg): use another copy",
+                     f->path);
+}
+
+static void use_told(struct tnm_machine *m, struct told *t)
+{
+    if (!t->items)
+        return;
+    fw_cfg_replace(m->fw_cfg, t->items);
+    blob_free(&m->fw_items);
+    m->fw_items = t->bytes;
+}
+
 /* The state, and all that can fail on the way to it. */
 static bool load(struct tnm_machine *m, struct tnm_snapshot *s, bool fresh, struct error *err)
 {
-    if (!bases_match(m, s->file, err) || !disks_prepare(m, s->file, fresh, err))
+    struct told told;
+
+    if (!bases_match(m, s->file, err) || !load_told(s->file, &told, err))
         return false;
-    struct lazy *lazy = lazy_start(m, s->file, fresh, err);
-    if (!lazy || !state_read(m, &s->file->stat, err)) {
+    struct lazy *lazy = NULL;
+    if (!disks_prepare(m, s->file, fresh, err) || !(lazy = lazy_start(m, s->file, fresh, err)) ||
+        !state_read(m, &s->file->stat, err)) {
         lazy_end(lazy);
         disks_abandon(m);
+        fw_cfg_items_free(told.items);
+        blob_free(&told.bytes);
         return false;
     }
     /* Nothing fails from here on. The TLBs are empty, as state was loaded. */
     lazy_end(m->lazy);
     m->lazy = lazy;
+    use_told(m, &told);
     disks_go(m);
     lazy_go(lazy);
     machine_set_keeper(m);

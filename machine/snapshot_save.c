@@ -3,15 +3,15 @@
  * the file has its name. See machine/snapshot.h.
  */
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "devices/vga.h"
 #include "machine/disks.h"
 
-#define THUMB_WIDTH  320u
-#define THUMB_HEIGHT 240u
-#define POOL_MIN     (16 * MIB) /* for copies of what the guest is about to change */
-#define POOL_MAX     (256 * MIB)
+#define THUMB_WIDTH      320u
+#define THUMB_HEIGHT     240u
+#define THUMB_SHRINK_MAX 64u        /* no screen is larger: see mean() */
+#define POOL_MIN         (16 * MIB) /* for copies of what the guest is about to change */
+#define POOL_MAX         (256 * MIB)
 
 struct save {
     struct tnm_machine *m;
@@ -64,21 +64,23 @@ static void flag_memory(struct tnm_machine *m, const struct source *s, unsigned 
 
 /* ---- thumbnail ------------------------------------------------------------------------------- */
 
-/* The mean of f by f pixels, as three bytes. */
-static void mean(uint8_t *rgb, const uint32_t *pixels, unsigned pitch, unsigned f)
+/* The mean of f by f pixels, as three bytes. The guest waits for a hundred thousand divisions by f * f:
+ * they are multiplications by inverse, 2^40 / (f * f) rounded up, exact for sums below 2^20. */
+static void mean(uint8_t *rgb, const uint32_t *pixels, unsigned pitch, unsigned f, uint64_t inverse)
 {
-    uint32_t sum[3] = {0};
+    uint64_t red_blue = 0; /* one above the other */
+    uint32_t green = 0;
 
-    for (unsigned y = 0; y < f; y++) {
+    for (unsigned y = 0; y < f; y++, pixels += pitch) {
         for (unsigned x = 0; x < f; x++) {
-            uint32_t p = pixels[(size_t)y * pitch + x];
-            sum[0] += p >> 16 & 0xff;
-            sum[1] += p >> 8 & 0xff;
-            sum[2] += p & 0xff;
+            uint32_t p = pixels[x];
+            red_blue += (uint64_t)(p & 0xff0000) << 16 | (p & 0xff);
+            green += p >> 8 & 0xff;
         }
     }
-    for (unsigned i = 0; i < 3; i++)
-        rgb[i] = (uint8_t)(sum[i] / (f * f));
+    rgb[0] = (uint8_t)((red_blue >> 32) * inverse >> 40);
+    rgb[1] = (uint8_t)(green * inverse >> 40);
+    rgb[2] = (uint8_t)((red_blue & UINT32_MAX) * inverse >> 40);
 }
 
 static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
@@ -89,8 +91,9 @@ static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
     m->screen_changed |= frame.changed; /* whoever shows the screen has not seen it */
     unsigned f = MAX((frame.width + THUMB_WIDTH - 1) / THUMB_WIDTH,
                      (frame.height + THUMB_HEIGHT - 1) / THUMB_HEIGHT);
-    if (!f)
+    if (!f || f > THUMB_SHRINK_MAX)
         return;
+    uint64_t inverse = BIT64(40) / (f * f) + 1;
     unsigned w = frame.width / f, h = frame.height / f;
     uint8_t *p = w && h ? snap_buf_grow(out, 8 + (size_t)w * h * 3) : NULL;
     if (!p)
@@ -100,7 +103,8 @@ static void make_thumb(struct tnm_machine *m, struct snap_buf *out)
     for (unsigned y = 0; y < h; y++) {
         for (unsigned x = 0; x < w; x++)
             mean(p + 8 + ((size_t)y * w + x) * 3,
-                 frame.pixels + (size_t)y * f * frame.width + (size_t)x * f, frame.width, f);
+                 frame.pixels + (size_t)y * f * frame.width + (size_t)x * f, frame.width, f,
+                 inverse);
     }
 }
 
@@ -114,6 +118,19 @@ static void save_free(struct save *s)
     snap_buf_free(&s->thumb);
     free(s->path);
     free(s);
+}
+
+/* Everything but the capture, which is gone. */
+static void take_back(struct tnm_machine *m)
+{
+    struct source sources[MAX_SOURCES];
+    struct save *s = m->save;
+
+    disks_unwatch(m);
+    m->save = NULL;
+    flag_memory(m, sources, machine_sources(m, sources), false);
+    machine_set_keeper(m);
+    save_free(s);
 }
 
 /* By a worker, when all streams are in the file. */
@@ -133,23 +150,6 @@ static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
                              s->stat.len);
 }
 
-/* A file cannot take the place of one that it stands on. */
-static bool check_parents(const struct snap_file *parent, const char *path, struct error *err)
-{
-    struct stat target, st;
-
-    if (stat(path, &target))
-        return true;
-    for (const struct snap_file *f = parent; f; f = f->parent) {
-        if (fstat(f->fd, &st) == 0 && st.st_dev == target.st_dev && st.st_ino == target.st_ino)
-            return error_set(
-                err, ERR_INVALID,
-                "snapshot '%.300s' would overwrite its own parent: choose another name", path);
-    }
-    return true;
-}
-
-/* The workers have started: until a disk is watched here, nothing can change it. */
 static void watch_disks(struct tnm_machine *m, const struct source *s, unsigned n)
 {
     unsigned stream[DISKS_MAX];
@@ -163,74 +163,75 @@ static void watch_disks(struct tnm_machine *m, const struct source *s, unsigned 
     disks_watch(m, m->save->capture, stream);
 }
 
-static bool begin(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
-                  struct snap_file *parent, struct error *err)
+/* All that needs memory or the host's file system; the guest's state is not looked at yet. */
+static struct save *prepare(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
+                            const struct source *sources, unsigned n, struct error *err)
 {
-    struct source sources[MAX_SOURCES];
-    unsigned n = machine_sources(m, sources);
     struct save *s = calloc(1, sizeof(*s));
-    struct snap_writer *w = NULL;
+    struct capture_options co = {
+        .threads = opt->threads,
+        .parent = opt->parent,
+        .machine = m,
+        .pool = align_up(MIN(MAX(m->cfg.memory / 16, POOL_MIN), POOL_MAX), SNAP_UNIT),
+        .last = write_rest,
+        .opaque = s,
+    };
 
     if (s) {
         s->m = m;
         s->path = strdup(path);
         s->media = media_take(m);
     }
-    if (!s || !s->path || !s->media) {
+    if (!s || !s->path || !s->media || !disks_ready(m)) {
+        error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
         if (s)
             save_free(s);
-        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
+        return NULL;
     }
-    if (!check_parents(parent, path, err) || !(w = snap_writer_new(path, err))) {
-        save_free(s);
+    struct snap_writer *w = NULL;
+    if ((!opt->parent || snap_file_peek(opt->parent, &co.parent_id, err)) &&
+        (w = snap_writer_new(path, err)) && (s->capture = capture_new(w, sources, n, &co, err))) {
+        config_write(m, opt, co.parent_id, path, &s->conf);
+        return s;
+    }
+    save_free(s);
+    return NULL;
+}
+
+static bool begin(struct tnm_machine *m, const char *path, const tnm_save_options *opt,
+                  struct error *err)
+{
+    struct source sources[MAX_SOURCES];
+    unsigned n = machine_sources(m, sources);
+    struct save *s = prepare(m, path, opt, sources, n, err);
+
+    if (!s)
         return false;
-    }
-    if (!disks_ready(m)) {
-        snap_writer_abort(w);
-        save_free(s);
-        return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
-    }
-    config_write(m, opt, parent, path, &s->conf);
     state_write(m, &s->stat);
     if (!opt->no_thumbnail)
         make_thumb(m, &s->thumb);
     flag_memory(m, sources, n, true);
-    struct capture_options co = {
-        .threads = opt->threads,
-        .parent = parent,
-        .machine = m,
-        .pool = align_up(MIN(MAX(m->cfg.memory / 16, POOL_MIN), POOL_MAX), SNAP_UNIT),
-        .last = write_rest,
-        .opaque = s,
-    };
-    s->capture = capture_start(w, sources, n, &co, err);
-    if (!s->capture) {
-        flag_memory(m, sources, n, false);
-        save_free(s);
-        return false;
-    }
     m->save = s;
     machine_set_keeper(m);
     watch_disks(m, sources, n);
-    return true;
+    /* Last of all, as the host may give a new thread the processor at once. */
+    if (capture_go(s->capture, err))
+        return true;
+    capture_free(s->capture);
+    take_back(m);
+    return false;
 }
 
 bool tnm_save_begin(tnm_machine *m, const char *path, const tnm_save_options *opt, tnm_error *err)
 {
     const tnm_save_options none = {0};
-    struct snap_file *parent = NULL;
     struct error e = {0};
     uint64_t start = host_now_ns();
 
-    if (!opt)
-        opt = &none;
     if (m->save)
         error_set(&e, ERR_STATE, "the machine is being saved already: wait for that");
-    else if (lazy_broken(m, &e))
-        ;
-    else if (!opt->parent || (parent = snap_file_open(opt->parent, &e)))
-        begin(m, path, opt, parent, &e);
-    snap_file_unref(parent);
+    else if (!lazy_broken(m, &e))
+        begin(m, path, opt ? opt : &none, &e);
     if (e.code)
         return give_error(&e, err);
     m->save->pause_ns = host_now_ns() - start;
@@ -250,15 +251,8 @@ static void report(struct save *s, tnm_save_progress *out)
 /* Waits for the threads and takes everything back. */
 static bool end(struct tnm_machine *m, struct error *e)
 {
-    struct source sources[MAX_SOURCES];
-    struct save *s = m->save;
-    bool ok = capture_end(s->capture, e);
-
-    disks_unwatch(m);
-    m->save = NULL;
-    flag_memory(m, sources, machine_sources(m, sources), false);
-    machine_set_keeper(m);
-    save_free(s);
+    bool ok = capture_end(m->save->capture, e);
+    take_back(m);
     return ok;
 }
 

@@ -51,6 +51,7 @@ unsigned machine_sources(struct tnm_machine *m, struct source *out)
     add_blob(out, &n, "vga_firmware", &m->vga_bios);
     add_blob(out, &n, "kernel", &m->kernel);
     add_blob(out, &n, "initrd", &m->initrd);
+    add_blob(out, &n, "fw_cfg", &m->fw_items);
     for (unsigned i = 0; i < DISKS_MAX; i++) {
         struct block_dev *b = disk_block(m, i);
         struct block_base base;
@@ -155,10 +156,10 @@ static void write_path(struct snap_buf *out, const char *name, const char *path)
 }
 
 /* A parent in the same folder is named by its last part, so that the two can move together. */
-static void write_parent(const struct snap_file *parent, const char *path, struct snap_buf *out)
+static void write_parent(const char *parent, uint64_t id, const char *path, struct snap_buf *out)
 {
-    char *above = realpath(parent->path, NULL), *dir = NULL;
-    const char *slash = strrchr(path, '/'), *name = above ? above : parent->path;
+    char *above = realpath(parent, NULL), *dir = NULL;
+    const char *slash = strrchr(path, '/'), *name = above ? above : parent;
     char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
 
     if (folder)
@@ -168,15 +169,15 @@ static void write_parent(const struct snap_file *parent, const char *path, struc
         name = strrchr(above, '/') + 1;
     snap_object_begin(out, "parent");
     snap_object_str(out, "path", name);
-    snap_object_int(out, "id", 8, parent->id);
+    snap_object_int(out, "id", 8, id);
     snap_object_end(out);
     free(above);
     free(dir);
     free(folder);
 }
 
-void config_write(struct tnm_machine *m, const tnm_save_options *opt,
-                  const struct snap_file *parent, const char *path, struct snap_buf *out)
+void config_write(struct tnm_machine *m, const tnm_save_options *opt, uint64_t parent_id,
+                  const char *path, struct snap_buf *out)
 {
     const tnm_config *c = &m->cfg;
 
@@ -186,8 +187,8 @@ void config_write(struct tnm_machine *m, const tnm_save_options *opt,
     snap_object_int(out, "time_ns", 8, m->clock.now);
     snap_object_int(out, "insns", 8, machine_insns(m));
     snap_object_end(out);
-    if (parent)
-        write_parent(parent, path, out);
+    if (opt->parent)
+        write_parent(opt->parent, parent_id, path, out);
 
     snap_object_begin(out, "config");
     snap_object_int(out, "memory", 8, c->memory);

@@ -50,6 +50,7 @@ enum { SNAP_DEFLATED = 1, SNAP_REQUIRED = 2 }; /* flags of a chunk */
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+struct snap_file;
 struct snap_writer;
 /* Creates and locks NAME.part. NULL with *err filled. */
 struct snap_writer *snap_writer_new(const char *path, struct error *err);
@@ -60,6 +61,9 @@ bool snap_writer_chunk(struct snap_writer *w, uint32_t type, uint32_t flags, con
 /* missing: what units are that need no entry, SNAP_ZERO or SNAP_BASE. */
 bool snap_writer_stream(struct snap_writer *w, const char *name, uint64_t size,
                         enum snap_kind missing, const struct snap_entry *entries);
+/* False if the file would take the place of f or a parent of f. */
+bool snap_writer_check_parents(const struct snap_writer *w, const struct snap_file *f,
+                               struct error *err);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
 /* The first failure. */
 bool snap_writer_failed(const struct snap_writer *w, struct error *err);
@@ -134,6 +138,8 @@ static inline enum snap_kind snap_kind(const struct snap_stream *s, uint64_t uni
 
 /* Opens a file and its parents and checks all but the contents of streams. */
 struct snap_file *snap_file_open(const char *path, struct error *err);
+/* A snapshot's identity, from its header: quick. */
+bool snap_file_peek(const char *path, uint64_t *id, struct error *err);
 struct snap_file *snap_file_ref(struct snap_file *f);
 void snap_file_unref(struct snap_file *f); /* f may be NULL */
 struct snap_stream *snap_file_stream(const struct snap_file *f, const char *name);

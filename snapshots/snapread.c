@@ -231,16 +231,17 @@ static bool load_table(struct snap_file *f, const uint8_t *table, size_t len, st
     return (f->conf.object && f->stat.object) || damaged(f, err, "chunks are missing");
 }
 
-static bool load_file(struct snap_file *f, struct error *err)
+/* The header's bytes, checked but for what they say of the table. */
+static bool load_header(struct snap_file *f, uint8_t h[SNAP_HEADER], struct error *err)
 {
-    uint8_t h[SNAP_HEADER];
     struct stat st;
 
     if (fstat(f->fd, &st) || !S_ISREG(st.st_mode))
         return error_set(err, ERR_INVALID, "'%.300s' is not a plain file: name a snapshot",
                          f->path);
     f->size = (uint64_t)st.st_size;
-    if (f->size < SNAP_HEADER || !read_at(f->fd, 0, h, sizeof(h)) || memcmp(h, SNAP_MAGIC, 8) != 0)
+    if (f->size < SNAP_HEADER || !read_at(f->fd, 0, h, SNAP_HEADER) ||
+        memcmp(h, SNAP_MAGIC, 8) != 0)
         return error_set(err, ERR_FORMAT, "'%.300s' is no snapshot: name another file", f->path);
     f->version = ld32(h + SNAP_H_VERSION);
     if (f->version != SNAP_VERSION)
@@ -248,12 +249,21 @@ static bool load_file(struct snap_file *f, struct error *err)
                          "snapshot '%.300s' has format version %u, which this version does not "
                          "know: use a newer version",
                          f->path, f->version);
-    uint64_t table = ld64(h + SNAP_H_TABLE), len = ld64(h + SNAP_H_TABLE_LEN);
     f->id = ld64(h + SNAP_H_ID);
     if ((uint32_t)crc32_z(0, h, SNAP_H_CRC) != ld32(h + SNAP_H_CRC))
         return damaged(f, err, "header");
     if (ld64(h + SNAP_H_SIZE) != f->size)
         return damaged(f, err, "size");
+    return true;
+}
+
+static bool load_file(struct snap_file *f, struct error *err)
+{
+    uint8_t h[SNAP_HEADER];
+
+    if (!load_header(f, h, err))
+        return false;
+    uint64_t table = ld64(h + SNAP_H_TABLE), len = ld64(h + SNAP_H_TABLE_LEN);
     if (table > f->size || len > f->size - table || len > TABLE_MAX || len % SNAP_TABLE_ENTRY)
         return damaged(f, err, "chunk table");
     uint8_t *t = malloc((size_t)len + 1);
@@ -351,6 +361,18 @@ static bool open_parent(struct snap_file *f, unsigned below, struct error *err)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* O_NONBLOCK so that a named pipe is refused instead of waited for. */
+static int open_plain(const char *path, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        error_set(err, errno == ENOENT ? ERR_NOTFOUND : ERR_IO,
+                  "snapshot '%.300s' cannot be opened: %s: check its name and rights", path,
+                  strerror(errno));
+    return fd;
+}
+
 static struct snap_file *open_file(const char *path, unsigned below, struct error *err)
 {
     struct snap_file *f = calloc(1, sizeof(*f));
@@ -364,16 +386,24 @@ static struct snap_file *open_file(const char *path, unsigned below, struct erro
         return NULL;
     }
     f->refs = 1;
-    /* O_NONBLOCK so that a named pipe is refused instead of waited for. */
-    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (f->fd < 0)
-        error_set(err, errno == ENOENT ? ERR_NOTFOUND : ERR_IO,
-                  "snapshot '%.300s' cannot be opened: %s: check its name and rights", path,
-                  strerror(errno));
+    f->fd = open_plain(path, err);
     if (f->fd >= 0 && load_file(f, err) && open_parent(f, below, err))
         return f;
     snap_file_unref(f);
     return NULL;
+}
+
+bool snap_file_peek(const char *path, uint64_t *id, struct error *err)
+{
+    uint8_t h[SNAP_HEADER];
+    struct snap_file f = {.path = (char *)path, .fd = open_plain(path, err)};
+
+    if (f.fd < 0)
+        return false;
+    bool ok = load_header(&f, h, err);
+    close(f.fd);
+    *id = f.id;
+    return ok;
 }
 
 struct snap_file *snap_file_open(const char *path, struct error *err)

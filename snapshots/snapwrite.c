@@ -209,6 +209,22 @@ bool snap_writer_stream(struct snap_writer *w, const char *name, uint64_t size,
     return ok;
 }
 
+bool snap_writer_check_parents(const struct snap_writer *w, const struct snap_file *f,
+                               struct error *err)
+{
+    struct stat target, st;
+
+    if (stat(w->path, &target))
+        return true;
+    for (; f; f = f->parent) {
+        if (fstat(f->fd, &st) == 0 && st.st_dev == target.st_dev && st.st_ino == target.st_ino)
+            return error_set(
+                err, ERR_INVALID,
+                "snapshot '%.300s' would overwrite its own parent: choose another name", w->path);
+    }
+    return true;
+}
+
 uint64_t snap_writer_bytes(const struct snap_writer *w)
 {
     return w->pos;

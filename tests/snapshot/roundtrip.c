@@ -2,15 +2,18 @@
  * with those of a machine that was never touched.
  *
  *     roundtrip [--kernel FILE --initrd FILE --append TEXT] [--disk FILE] [--memory MIB] [--cpus N]
- *               [--every INSNS] [--until INSNS] [--delta] [--in-place] [--live] [--threads N]
- *               [--engine auto|interp|jit|each] [--code-cache KIB]
+ *               [--every INSNS] [--until INSNS] [--expect TEXT] [--delta] [--in-place] [--live]
+ *               [--threads N] [--engine auto|interp|jit|each] [--code-cache KIB]
  *
  * Every step saves the machine, destroys it, makes another from the file (--in-place: restores the
  * file into the machine that has run on meanwhile) and, before that one runs, saves it again: the two
  * files must be equal byte for byte. --delta: each file is a delta on the one before, up to eight.
- * --live: the machine goes on while it is saved. --engine: what executes the machine that is saved and
- * restored; each: every one made from a file has another engine than the one before; --code-cache: its
- * memory for code. The machine that is never touched has the defaults. Exit status 0: all hashes are equal.
+ * --live: the machine goes on while it is saved. --expect: the run ends when the untouched machine has
+ * sent this text to its first serial port, and fails if that does not come to pass in --until
+ * instructions. --engine: what executes the machine that is saved and restored; each: every one made
+ * from a file has another engine than the one before; --code-cache: its memory for code. The machine that
+ * is never touched has the defaults. Exit status 0: all hashes are equal, and so is what came out of the
+ * serial port.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -26,14 +29,18 @@ static struct {
     tnm_config cfg;
     uint64_t every, until, code_cache;
     bool delta, in_place, live, each_engine;
+    const char *expect;
     enum tnm_engine engine;
     unsigned threads;
     char dir[64];
 } opt;
 
-struct hashes {
+/* What a machine has shown of itself so far. */
+struct trace {
     uint64_t *hash;
     size_t n, cap;
+    char *text;
+    size_t len, text_cap;
 };
 
 static void die(const char *what, const tnm_error *err)
@@ -44,24 +51,40 @@ static void die(const char *what, const tnm_error *err)
 
 static void note(void *opaque, uint64_t insns, uint64_t hash)
 {
-    struct hashes *h = opaque;
+    struct trace *t = opaque;
 
     (void)insns;
-    if (h->n == h->cap) {
-        h->cap = h->cap * 2 + 64;
-        h->hash = realloc(h->hash, h->cap * sizeof(*h->hash));
-        if (!h->hash)
+    if (t->n == t->cap) {
+        t->cap = t->cap * 2 + 64;
+        t->hash = realloc(t->hash, t->cap * sizeof(*t->hash));
+        if (!t->hash)
             die("no memory", NULL);
     }
-    h->hash[h->n++] = hash;
+    t->hash[t->n++] = hash;
 }
 
-static void set_hooks(tnm_config *cfg, struct hashes *h)
+static void serial_out(void *opaque, uint8_t byte)
+{
+    struct trace *t = opaque;
+
+    if (t->len + 1 >= t->text_cap) {
+        t->text_cap = t->text_cap * 2 + 4096;
+        t->text = realloc(t->text, t->text_cap);
+        if (!t->text)
+            die("no memory", NULL);
+    }
+    t->text[t->len++] = byte ? (char)byte : '?';
+    t->text[t->len] = '\0';
+}
+
+static void set_hooks(tnm_config *cfg, struct trace *t)
 {
     cfg->clock = TNM_CLOCK_INSN;
     cfg->state_hash_every = opt.every;
     cfg->state_hash = note;
-    cfg->opaque = h;
+    cfg->opaque = t;
+    cfg->nserials = 1;
+    cfg->serial[0] = (tnm_serial){serial_out, t};
 }
 
 /* Runs to a number of instructions; false when the guest has ended the run. */
@@ -80,12 +103,38 @@ static bool run_to(tnm_machine *m, uint64_t insns)
     return why == TNM_STOP_LIMIT;
 }
 
+/* To where the untouched machine ends, which is written down as the end for the other. */
+static void run_plain(tnm_machine *m, const struct trace *t)
+{
+    uint64_t at = 0;
+
+    if (!opt.expect) {
+        run_to(m, opt.until);
+        return;
+    }
+    while (!t->text || !strstr(t->text, opt.expect)) {
+        at += opt.every;
+        if (at > opt.until || !run_to(m, at))
+            die("the text that --expect names did not come", NULL);
+    }
+    opt.until = at;
+}
+
 static void compare_files(const char *a, const char *b)
 {
-    char command[256];
-    snprintf(command, sizeof(command), "cmp %s %s", a, b);
-    if (system(command) != 0)
+    static char buf[2][1 << 16];
+    FILE *fa = fopen(a, "rb"), *fb = fopen(b, "rb");
+    size_t na = 0, nb = 0;
+    bool same = fa && fb;
+
+    while (same && (na = fread(buf[0], 1, sizeof(buf[0]), fa)) > 0) {
+        nb = fread(buf[1], 1, sizeof(buf[1]), fb);
+        same = na == nb && memcmp(buf[0], buf[1], na) == 0;
+    }
+    if (!same || fgetc(fb) != EOF)
         die("a machine that was just restored gives another file", NULL);
+    fclose(fa);
+    fclose(fb);
 }
 
 static char *file_name(unsigned n, const char *kind)
@@ -123,14 +172,23 @@ static enum tnm_engine engine_of(unsigned step)
     return opt.each_engine ? turn[step % 3] : opt.engine;
 }
 
+/* What came after a save does not count, as the machine is put back to it. */
+static void rewind_trace(struct trace *t, size_t hashes, size_t len)
+{
+    t->n = hashes;
+    t->len = len;
+    if (t->text)
+        t->text[len] = '\0';
+}
+
 /* One step at the machine's present state; returns the machine to go on with. */
-static tnm_machine *step(tnm_machine *m, unsigned n, struct hashes *h)
+static tnm_machine *step(tnm_machine *m, unsigned n, struct trace *t)
 {
     char *parent = opt.delta && n % CHAIN_MAX ? strdup(file_name(n - 1, "")) : NULL;
     char *path = strdup(file_name(n, "")), *again = strdup(file_name(n, "b"));
     tnm_error err = {0};
     tnm_config cfg;
-    size_t hashes = h->n;
+    size_t hashes = t->n, len = t->len;
 
     save(m, path, parent, (n + 2) * opt.every);
     tnm_snapshot *s = tnm_snapshot_open(path, &err);
@@ -138,14 +196,14 @@ static tnm_machine *step(tnm_machine *m, unsigned n, struct hashes *h)
         die("open", &err);
     if (opt.in_place) {
         run_to(m, (n + 2) * opt.every);
-        h->n = hashes;
+        rewind_trace(t, hashes, len);
         if (!tnm_snapshot_restore(m, s, NULL, &err))
             die("restore", &err);
     } else {
         tnm_destroy(m);
-        h->n = hashes;
+        rewind_trace(t, hashes, len);
         tnm_snapshot_config(s, &cfg);
-        set_hooks(&cfg, h);
+        set_hooks(&cfg, t);
         cfg.engine = engine_of(n + 1);
         cfg.code_cache = opt.code_cache;
         if (!(m = tnm_snapshot_create(s, &cfg, NULL, &err)))
@@ -188,7 +246,7 @@ static void parse(int argc, char **argv)
         {"disk", 1, NULL, 'd'},     {"memory", 1, NULL, 'm'}, {"cpus", 1, NULL, 'c'},
         {"every", 1, NULL, 'e'},    {"until", 1, NULL, 'u'},  {"delta", 0, NULL, 'D'},
         {"in-place", 0, NULL, 'I'}, {"live", 0, NULL, 'L'},   {"threads", 1, NULL, 't'},
-        {"engine", 1, NULL, 'E'},   {"code-cache", 1, NULL, 'C'},
+        {"engine", 1, NULL, 'E'},   {"expect", 1, NULL, 'x'}, {"code-cache", 1, NULL, 'C'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -232,6 +290,9 @@ static void parse(int argc, char **argv)
         case 'L':
             opt.live = true;
             break;
+        case 'x':
+            opt.expect = optarg;
+            break;
         case 'E':
             parse_engine(optarg);
             break;
@@ -247,9 +308,24 @@ static void parse(int argc, char **argv)
     }
 }
 
+static void compare_traces(const struct trace *plain, const struct trace *trip)
+{
+    for (size_t i = 0; i < plain->n || i < trip->n; i++) {
+        if (i < plain->n && i < trip->n && plain->hash[i] == trip->hash[i])
+            continue;
+        fprintf(stderr, "roundtrip: the state hash after %llu instructions differs\n",
+                (unsigned long long)((i + 1) * opt.every));
+        exit(1);
+    }
+    if (plain->len != trip->len || (plain->len && memcmp(plain->text, trip->text, plain->len) != 0))
+        die("the serial port's output differs", NULL);
+    if (!plain->n)
+        die("there was nothing to compare", NULL);
+}
+
 int main(int argc, char **argv)
 {
-    struct hashes plain = {0}, trip = {0};
+    struct trace plain = {0}, trip = {0};
     tnm_error err = {0};
 
     parse(argc, argv);
@@ -260,10 +336,10 @@ int main(int argc, char **argv)
     tnm_machine *m = tnm_create(&opt.cfg, &err);
     if (!m)
         die("create", &err);
-    run_to(m, opt.until);
+    run_plain(m, &plain);
     tnm_destroy(m);
 
-    opt.cfg.opaque = &trip;
+    set_hooks(&opt.cfg, &trip);
     opt.cfg.engine = engine_of(0);
     opt.cfg.code_cache = opt.code_cache;
     if (!(m = tnm_create(&opt.cfg, &err)))
@@ -277,15 +353,13 @@ int main(int argc, char **argv)
         unlink(file_name(i, ""));
     rmdir(opt.dir);
 
-    for (size_t i = 0; i < plain.n || i < trip.n; i++) {
-        if (i < plain.n && i < trip.n && plain.hash[i] == trip.hash[i])
-            continue;
-        fprintf(stderr, "roundtrip: the state hash after %llu instructions differs\n",
-                (unsigned long long)((i + 1) * opt.every));
-        return 1;
-    }
-    printf("%u times saved and restored, %zu hashes equal\n", steps, plain.n);
+    compare_traces(&plain, &trip);
+    printf("%u times saved and restored in %llu instructions, %zu hashes and %zu bytes of output "
+           "equal\n",
+           steps, (unsigned long long)opt.until, plain.n, plain.len);
     free(plain.hash);
+    free(plain.text);
     free(trip.hash);
-    return plain.n == 0;
+    free(trip.text);
+    return 0;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cpu/exec.h"
+#include "devices/fw_cfg.h"
 
 static void refused(tnm_machine *m, const char *path, const tnm_restore_options *opt,
                     enum tnm_code code, const char *says)
@@ -350,9 +351,95 @@ START_TEST(looked_at)
 }
 END_TEST
 
+/* Whether firmware finds a file, and what is in it. */
+static bool told(const tnm_machine *m, const char *name, const char *text)
+{
+    const struct fw_cfg *f = m->fw_cfg;
+
+    for (uint32_t i = 0; i < f->files; i++) {
+        if (!strcmp(f->name[i], name))
+            return f->file[i].len == strlen(text) && !memcmp(f->file[i].data, text, strlen(text));
+    }
+    return false;
+}
+
+/* Tables that another version made: who was started with them sees them again after a reset, and a
+ * machine that becomes another one has that one's. */
+START_TEST(firmware_is_told_the_same)
+{
+    tnm_machine *m = kit_machine(), *other = kit_machine();
+    tnm_error err = {0};
+
+    ck_assert(fw_cfg_add_file(m->fw_cfg, "etc/acpi/tables", "older", 5));
+    ck_assert(fw_cfg_add_file(m->fw_cfg, "opt/gone", "x", 1));
+    ck_assert(fw_cfg_add_u16(m->fw_cfg, FW_CFG_BOOT_MENU, 0x1234));
+    blob_free(&m->fw_items);
+    ck_assert(fw_cfg_write(m->fw_cfg, &m->fw_items.data, &m->fw_items.size));
+    kit_save(m, kit_path("told"), NULL);
+    kit_save(other, kit_path("plain"), NULL);
+    tnm_destroy(m);
+
+    tnm_snapshot *s = kit_open(kit_path("told"));
+    m = tnm_snapshot_create(s, NULL, NULL, &err);
+    ck_assert_msg(m != NULL, "%s", err.text);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert(told(m, "etc/acpi/tables", "older"));
+        ck_assert(told(m, "opt/gone", "x"));
+        ck_assert_uint_eq(ld16(m->fw_cfg->key[FW_CFG_BOOT_MENU].data), 0x1234);
+        tnm_reset(m);
+        tnm_run(m, 1000000);
+    }
+    kit_save(m, kit_path("again"), NULL);
+    tnm_destroy(m);
+
+    ck_assert(tnm_snapshot_restore(other, s, NULL, &err));
+    ck_assert(told(other, "opt/gone", "x"));
+    tnm_snapshot_close(s);
+    s = kit_open(kit_path("plain"));
+    ck_assert(tnm_snapshot_restore(other, s, NULL, &err));
+    ck_assert(!told(other, "opt/gone", "x") && !told(other, "etc/acpi/tables", "older"));
+    ck_assert_uint_eq(ld16(other->fw_cfg->key[FW_CFG_BOOT_MENU].data), 0);
+    tnm_snapshot_close(s);
+    tnm_destroy(other);
+}
+END_TEST
+
+/* Bytes that are no items, of any length, are refused. */
+START_TEST(told_nonsense)
+{
+    tnm_machine *m = kit_machine();
+    uint8_t bad[64] = {0};
+
+    for (size_t n = 1; n < m->fw_items.size && n < 4000; n++) {
+        struct fw_cfg_items *x = fw_cfg_parse(m->fw_items.data, n);
+        fw_cfg_items_free(x); /* at an item's end it is whole */
+    }
+    ck_assert(!fw_cfg_parse(bad, 7));
+    st32(bad + 4, UINT32_MAX);
+    ck_assert(!fw_cfg_parse(bad, sizeof(bad)));
+    st32(bad + 4, 0);
+    st16(bad + 2, UINT16_MAX);
+    ck_assert(!fw_cfg_parse(bad, sizeof(bad)));
+    st16(bad + 2, 0);
+    ck_assert(!fw_cfg_parse(bad, 16)); /* one key twice */
+    st16(bad, FW_CFG_FILE_FIRST);      /* a file without a name */
+    ck_assert(!fw_cfg_parse(bad, 8));
+    st16(bad, FW_CFG_FILE_DIR);
+    ck_assert(!fw_cfg_parse(bad, 8));
+    tnm_destroy(m);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {refusal_changes_nothing, contents_damaged,  many_copies, dma,
-                                  flushes_are_no_state,    translated_writes, looked_at};
+    const TTest *const tests[] = {refusal_changes_nothing,
+                                  contents_damaged,
+                                  many_copies,
+                                  dma,
+                                  flushes_are_no_state,
+                                  translated_writes,
+                                  looked_at,
+                                  firmware_is_told_the_same,
+                                  told_nonsense};
     return RUN_TESTS("snapshot_machine", tests);
 }
