@@ -39,6 +39,7 @@ struct block {
     insn_fn first_fn;           /* what insn[0].fn is without a translator */
     uint16_t heat;              /* entries so far, while it is interpreted */
     bool vec;                   /* the code keeps vector registers in the host's */
+    bool x87;                   /* ... and x87 registers */
     bool in_unit;               /* code of other blocks goes on into this one */
     uint16_t unit_n;            /* instructions of all blocks that `code` runs through */
     uint32_t unit_lines;        /* 128-byte lines of the page that they lie in */

@@ -6,7 +6,7 @@
  * are left are given back on the way out.
  */
 #include "cpu/interp.h"
-#include "cpu/jit/x64_tr.h"
+#include "cpu/jit/x64_x87.h"
 
 void tr_part(struct tr *t, unsigned p)
 {
@@ -67,7 +67,8 @@ static struct block *candidate(const struct tr *t, uint32_t offset)
 
     if (offset >= PAGE_SIZE)
         return NULL;
-    b = block_at(t->cpu, align_down(t->b->ra, PAGE_SIZE) + offset, t->b->mode, t->j->threshold == 1);
+    b = block_at(t->cpu, align_down(t->b->ra, PAGE_SIZE) + offset, t->b->mode,
+                 t->j->threshold == 1);
     if (!b || b->ra2 != RA_NONE || is_part(t, b) || t->n + b->n > UNIT_MAX)
         return NULL;
     return b;
@@ -153,6 +154,8 @@ static bool may_leave(const struct tr *t)
 
     if (t->native[t->k])
         return tr_native_touches_memory(t->i);
+    if (t->x87[t->k])
+        return tr_x87_may_leave(t->i);
     if (!t->hot[t->k] || ir_touches_memory(ir) ||
         (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS)))
         return true;
@@ -168,6 +171,7 @@ void tr_liveness(struct tr *t)
         bool sets;
         tr_select(t, k);
         sets = t->native[k] ? tr_native_sets_flags(t->i)
+               : t->x87[k]  ? tr_x87_sets_flags(t->i)
                             : t->hot[k] && (t->ir[k].flags_use & IR_SETS_FLAGS);
         t->live[k] = may_leave(t) || (!sets && t->live[k + 1]);
     }
