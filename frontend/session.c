@@ -106,8 +106,8 @@ static tnm_machine *restore(struct session *s, tnm_error *err)
         snprintf(err->text, sizeof(err->text),
                  "--state-hash-every needs a repeatable run: add --clock insn");
     else if (other_paths(opt, &cfg, err))
-        m = tnm_snapshot_create(snap, &cfg,
-                                &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
+        m = tnm_snapshot_create(
+            snap, &cfg, &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
     tnm_snapshot_close(snap);
     return m;
 }
@@ -322,10 +322,10 @@ static void print_stats(const struct session *s)
             "guest seconds     %16.3f\n"
             "idle              %15.1f%%\n"
             "host seconds      %16.3f\n",
-            st.insns, mips, st.blocks, percent_hit(st.blocks, st.block_misses), st.block_misses,
-            st.tlb_slow, percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes,
-            st.interrupts, st.exceptions, (double)st.virtual_ns / 1e9, idle * 100,
-            (double)st.host_ns / 1e9);
+            st.insns, mips, st.blocks,
+            percent_hit(st.blocks, st.block_misses), st.block_misses, st.tlb_slow,
+            percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes, st.interrupts,
+            st.exceptions, (double)st.virtual_ns / 1e9, idle * 100, (double)st.host_ns / 1e9);
     if (st.jit_blocks)
         print_translator(&st);
 }
