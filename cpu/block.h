@@ -50,6 +50,7 @@ struct block {
     bool vec;                   /* the code keeps vector registers in the host's */
     bool no_spans;              /* ... checks every access by itself */
     uint8_t broken;             /* how often a check for several accesses has failed */
+    bool x87;                   /* ... and x87 registers */
     bool in_unit;               /* code of other blocks goes on into this one */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };

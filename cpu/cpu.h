@@ -230,6 +230,8 @@ struct cpu_jit {
     uint32_t vec_live;       /* guest vector registers are in the host's: enum jit_vec */
     uint32_t host_flags;     /* arithmetic flags as LAHF and SETO give them: flags.h */
     uint32_t host_mxcsr;     /* the host's own */
+    uint32_t x87_live;       /* where guest x87 registers are: enum jit_x87 */
+    uint16_t host_cw;        /* the host's own x87 control word */
     bool code_dropped;       /* since it was entered: maybe what runs, or what it goes on to */
     struct jit *jit;         /* NULL: no translator */
 };

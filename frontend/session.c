@@ -106,8 +106,8 @@ static tnm_machine *restore(struct session *s, tnm_error *err)
         snprintf(err->text, sizeof(err->text),
                  "--state-hash-every needs a repeatable run: add --clock insn");
     else if (other_paths(opt, &cfg, err))
-        m = tnm_snapshot_create(
-            snap, &cfg, &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
+        m = tnm_snapshot_create(snap, &cfg,
+                                &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
     tnm_snapshot_close(snap);
     return m;
 }
@@ -294,12 +294,15 @@ static void print_translator(const tnm_stats *st)
             "slow instructions %16" PRIu64 "   by the interpreter, and on\n"
             "exits to the loop %16" PRIu64 "   by an instruction that ends a run\n"
             "branches looked up%16" PRIu64 "   %.1f%% to code that is not translated\n"
-            "links made        %16" PRIu64 "\n",
+            "links made        %16" PRIu64 "\n"
+            "x87 units loaded  %16" PRIu64 "\n",
             st->jit_blocks, (double)st->jit_insns / (double)st->jit_blocks, st->jit_refused,
             st->jit_host_bytes, (double)st->jit_host_bytes / (double)st->jit_guest_bytes,
             (double)st->jit_ns / 1e9, (double)st->jit_ns / 1e3 / (double)st->jit_blocks,
-            st->blocks_evicted, st->jit_evicted, st->jit_flushes, st->jit_enters, st->jit_slow, st->jit_ends, st->jit_lookups,
-            100.0 - percent_hit(st->jit_lookups, st->jit_lookup_misses), st->jit_links);
+            st->blocks_evicted, st->jit_evicted, st->jit_flushes, st->jit_enters, st->jit_slow,
+            st->jit_ends, st->jit_lookups,
+            100.0 - percent_hit(st->jit_lookups, st->jit_lookup_misses), st->jit_links,
+            st->jit_x87_loads);
 }
 
 static void print_stats(const struct session *s)
@@ -321,10 +324,10 @@ static void print_stats(const struct session *s)
             "guest seconds     %16.3f\n"
             "idle              %15.1f%%\n"
             "host seconds      %16.3f\n",
-            st.insns, mips, st.blocks,
-            percent_hit(st.blocks, st.block_misses), st.block_misses, st.tlb_slow,
-            percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes, st.interrupts,
-            st.exceptions, (double)st.virtual_ns / 1e9, idle * 100, (double)st.host_ns / 1e9);
+            st.insns, mips, st.blocks, percent_hit(st.blocks, st.block_misses), st.block_misses,
+            st.tlb_slow, percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes,
+            st.interrupts, st.exceptions, (double)st.virtual_ns / 1e9, idle * 100,
+            (double)st.host_ns / 1e9);
     if (st.jit_blocks)
         print_translator(&st);
 }

@@ -134,7 +134,8 @@ typedef struct tnm_stats {
     /* Ways into and out of its code: */
     uint64_t jit_enters, jit_slow /* single instructions by the interpreter */, jit_ends /* those that
         end a run */, jit_links, jit_lookups /* indirect branches not in the table */,
-        jit_lookup_misses /* to code that is not translated */;
+        jit_lookup_misses /* to code that is not translated */,
+        jit_x87_loads /* x87 registers brought into the host's unit */;
 } tnm_stats;
 void tnm_get_stats(const tnm_machine *m, tnm_stats *out);
 

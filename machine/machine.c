@@ -454,6 +454,7 @@ static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
     out->jit_links += j->links;
     out->jit_lookups += j->lookups;
     out->jit_lookup_misses += j->lookup_misses;
+    out->jit_x87_loads += j->x87_loads;
 }
 
 void tnm_get_stats(const tnm_machine *m, tnm_stats *out)

@@ -261,6 +261,7 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 {
     struct block *b = block_of(i);
 
+    jit_backend_settle(cpu);
     flags_from_host(cpu);
     cpu->blk = b;
     cpu->r[REG_BRIP] = cpu_wrap_rip(cpu, cpu->tr.rip_page + (b->ra & (PAGE_SIZE - 1)));
@@ -348,7 +349,8 @@ static HANDLER(enter)
 {
     struct block *b = cpu->blk;
 
-    if ((b->vec && unmasked(cpu)) || cpu->budget + b->n < b->unit_n) {
+    if ((b->vec && unmasked(cpu)) || (b->x87 && !jit_backend_fpu_fits(cpu)) ||
+        cpu->budget + b->n < b->unit_n) {
         insn_fn fn = b->first_fn;
         return fn(cpu, i);
     }
@@ -356,9 +358,11 @@ static HANDLER(enter)
     cpu->budget += b->n; /* the code takes it off again */
     cpu->tr.rip_page = cpu->r[REG_BRIP] - (b->ra & (PAGE_SIZE - 1));
     cpu->tr.vec_live = VEC_NONE;
+    cpu->tr.x87_live = X87_MEMORY;
     cpu->tr.code_dropped = false;
     cpu->tr.jit->stats.enters++;
     cpu->tr.jit->thunk.enter(cpu, b->code);
+    jit_backend_settle(cpu);
     flags_from_host(cpu);
     cpu->blk = NULL;
     return NULL;

@@ -26,6 +26,7 @@ struct jit_stats {
     uint64_t ns;      /* spent translating */
     uint64_t refused; /* hot blocks that cannot be translated */
     uint64_t enters, one, end, fills, broken, links, lookups, lookup_misses;
+    uint64_t x87_loads; /* guest x87 registers brought into the host's */
 };
 
 /* In that many bytes, code and what is known of it; NULL: no backend for this host, or no such memory. */

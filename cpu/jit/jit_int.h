@@ -39,6 +39,7 @@ struct jit_piece {
 #define JIT_EXITS 192         /* likewise */
 
 enum jit_vec { VEC_NONE, VEC_XMM, VEC_YMM };
+enum jit_x87 { X87_MEMORY, X87_IMAGE, X87_LIVE }; /* x64_x87.c */
 
 /* Addresses of the backend's fixed routines, executable. */
 struct jit_thunks {
@@ -55,6 +56,8 @@ struct jit_thunks {
     const uint8_t *load_flags; /* guest's flags into the host's, whatever form they have */
     const uint8_t *load_vec;   /* guest's vector registers into the host's: the low halves ... */
     const uint8_t *load_ymm;   /* ... or all of them */
+    const uint8_t
+        *load_x87; /* guest's x87 registers into the host's; AL 0: they may not be there */
 };
 
 struct jit {
@@ -76,7 +79,9 @@ struct jit {
         uint32_t mode, id;
     } cookies[64];
     uint32_t next_cookie;
-    bool has_avx2; /* the host */
+    bool has_avx2;            /* the host */
+    uint8_t x87_differs[256]; /* rows, by bits, of which this host's unit makes something else */
+    _Alignas(16) uint8_t x87_image[512]; /* x87_live says when it counts */
     struct jit_stats stats;
 };
 
@@ -105,5 +110,10 @@ bool jit_backend_init(struct jit *j);
 enum jit_result { JIT_DONE, JIT_REFUSED };
 enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b);
 struct jit_exit *jit_exit_new(struct jit *j, uint32_t *number);
+/* Generated code that calls C may leave floating-point registers where the backend alone finds them:
+ * brings them back to cpu->fpu. */
+void jit_backend_settle(struct cpu *cpu);
+/* Whether blocks with `x87` set can run with cpu->fpu as it is. */
+bool jit_backend_fpu_fits(const struct cpu *cpu);
 
 #endif

@@ -1,5 +1,5 @@
 /* Translating a unit: the main line, its ends, and the cold code after it. See x64_tr.h. */
-#include "cpu/jit/x64_tr.h"
+#include "cpu/jit/x64_x87.h"
 
 const uint8_t x64_host_of[16] = {RBX, RCX, RDX,      R12,      R14, R13, RSI,      RDI,
                                  R8,  R9,  X64_NONE, X64_NONE, R10, R11, X64_NONE, X64_NONE};
@@ -21,6 +21,7 @@ struct cold *tr_cold(struct tr *t, enum cold_kind kind)
     c->kind = kind;
     c->k = t->k;
     c->flags = t->f;
+    c->note = t->note;
     return c;
 }
 
@@ -109,17 +110,26 @@ static void emit_one(struct tr *t, bool want_flags)
     struct x64 *x = &t->x;
     const struct jit_thunks *th = &t->j->thunk;
     int32_t rest = tr_rest(t, t->k), left = (int32_t)(t->b->n - t->i->idx) - 1;
+    bool x87 = t->k + 1 < t->n_x87;
+    uint8_t *on, *out;
 
     give_back(t, rest);
     insn_to_rax(t, t->k);
     x64_call_to(x, writable(t, want_flags ? th->one_flags : th->one));
-    if (!rest)
+    if (!rest && !x87)
         return;
-    x64_alu_imm(x, X_SUB, 8, CPU_FIELD(budget), rest);
-    uint8_t *on = x64_jcc(x, CC_NS);
+    if (rest)
+        x64_alu_imm(x, X_SUB, 8, CPU_FIELD(budget), rest);
+    on = rest ? x64_jcc(x, CC_NS) : x64_jmp(x);
+    out = x->p;
     give_back(t, rest + left);
     emit_leave_at(t, t->page_off + t->i->off + t->i->len);
     x64_resolve(on, x->p);
+    if (x87) { /* it may not be, after a new control word */
+        x64_call_to(x, writable(t, th->load_x87));
+        x64_test(x, 1, x64_r(RAX), RAX);
+        x64_resolve(x64_jcc(x, CC_Z), out);
+    }
     if (want_flags)
         tr_get_host_flags(x);
 }
@@ -155,12 +165,14 @@ static void emit_cold(struct tr *t, struct cold *c)
     tr_select(t, c->k);
     switch (c->kind) {
     case COLD_ONE:
+        tr_x87_note_store(t, &c->note);
         if (t->live[c->k])
             tr_flags_store_from(t, &c->flags);
         emit_one(t, c->want_flags);
         x64_jmp_to(x, c->back);
         break;
     case COLD_END:
+        tr_x87_note_store(t, &c->note);
         tr_flags_store_from(t, &c->flags);
         if (tr_may_break(t, c->k)) {
             x64_mov_imm(x, RAX, (uintptr_t)t->part[0].b);
@@ -179,6 +191,7 @@ static void emit_cold(struct tr *t, struct cold *c)
         emit_link(t, c);
         break;
     case COLD_SIDE:
+        tr_x87_note_store(t, &c->note);
         tr_flags_store_from(t, &c->flags);
         give_back(t, tr_rest(t, c->k));
         tr_goto(t, c->target);
@@ -199,6 +212,12 @@ static void emit_cold(struct tr *t, struct cold *c)
         x64_test_imm(x, 4, x64_r(RAX), 0x1f80);
         tr_cold_from(&t->cold[0], x64_jcc(x, CC_NZ));
         x64_call_to(x, writable(t, t->vec == VEC_YMM ? th->load_ymm : th->load_vec));
+        x64_jmp_to(x, c->back);
+        break;
+    case COLD_LOAD_X87:
+        x64_call_to(x, writable(t, th->load_x87));
+        x64_test(x, 1, x64_r(RAX), RAX);
+        tr_cold_from(&t->cold[0], x64_jcc(x, CC_Z));
         x64_jmp_to(x, c->back);
         break;
     }
@@ -326,6 +345,7 @@ static void emit_by_interpreter(struct tr *t)
 {
     bool end = (insn_row(t->i)->attr & AT_END) || tr_raises(t);
 
+    tr_x87_note_flush(t);
     if (t->live[t->k])
         tr_flags_store(t);
     if (end)
@@ -342,9 +362,14 @@ static bool emit_insn(struct tr *t)
 
     t->one = NULL;
     t->nth_access = 0;
+    if ((insn_row(t->i)->attr & AT_END) && tr_is_last(t))
+        tr_x87_note_flush(t);
+    else if (!t->x87[t->k])
+        tr_x87_regs_change(t);
     if (!tr_raises(t))
         done = t->hot[t->k]      ? tr_hot(t)
                : t->native[t->k] ? tr_native(t)
+               : t->x87[t->k]    ? tr_x87(t)
                                  : !(insn_row(t->i)->attr & AT_END) && tr_general(t);
     if (!done) {
         CHECK(!t->one);
@@ -390,12 +415,19 @@ static void emit_entry(struct tr *t)
         tr_cold_from(c, x64_jcc(&t->x, CC_C));
         c->back = t->x.p;
     }
+    if (t->n_x87) {
+        struct cold *c = tr_cold(t, COLD_LOAD_X87);
+        x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(tr.x87_live), X87_LIVE);
+        tr_cold_from(c, x64_jcc(&t->x, CC_NZ));
+        c->back = t->x.p;
+    }
 }
 
 /* From the entry to where the last instruction leads on. */
 static void emit_main_line(struct tr *t)
 {
     t->n_cold = 0;
+    t->note = (struct x87_note){0};
     tr_liveness(t);
     tr_flags_in_memory(t);
     tr_select(t, 0);
@@ -407,6 +439,7 @@ static void emit_main_line(struct tr *t)
             tr_track(t, !done);
     }
     if (!(insn_row(t->i)->attr & AT_END) && !tr_raises(t)) {
+        tr_x87_note_flush(t);
         tr_flags_store(t);
         tr_goto(t, t->page_off + t->b->bytes);
     }
@@ -417,6 +450,7 @@ static void emit_unit(struct tr *t)
 {
     uint32_t exits = t->j->exit_count;
 
+    tr_x87_analyse(t);
     t->recording = true;
     tr_track_begin(t);
     emit_main_line(t);
@@ -438,6 +472,7 @@ static void note_done(struct jit *j, struct tr *t)
 
     b->code = t->x.start + j->rx;
     b->vec = t->vec != VEC_NONE;
+    b->x87 = t->n_x87 != 0;
     b->unit_n = (uint16_t)t->n;
     b->unit_lines = tr_unit_lines(t);
     for (unsigned p = 1; p < t->n_parts; p++)

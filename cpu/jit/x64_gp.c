@@ -177,6 +177,28 @@ static bool count_zeros(struct tr *t)
     return true;
 }
 
+bool tr_is_general(const struct insn *i)
+{
+    switch (insn_row(i)->opcode) {
+    case 0xf7:
+    case 0x0fa3:
+    case 0x0fab:
+    case 0x0fb3:
+    case 0x0fbb:
+    case 0x0fba:
+    case 0x0f38f6:
+        return true;
+    case 0x0fb1:
+    case 0x0fc1:
+        return insn_is_mem(i);
+    case 0x0fbc:
+    case 0x0fbd:
+        return insn_row(i)->prefix == P_F3;
+    default:
+        return false;
+    }
+}
+
 bool tr_general(struct tr *t)
 {
     const struct insn_row *row = insn_row(t->i);

@@ -143,6 +143,8 @@ void tr_track(struct tr *t, bool by_interpreter)
         renew_all(t);
     } else if (t->hot[t->k]) {
         track_hot(t);
+    } else if (t->x87[t->k]) {
+        renew(t, REG_AX); /* FNSTSW */
     } else if (t->native[t->k]) {
         renew(t, t->i->reg & 15);
         renew(t, t->i->rm & 15);

@@ -4,7 +4,7 @@
  */
 #include <cpuid.h>
 
-#include "cpu/jit/x64_tr.h"
+#include "cpu/jit/x64_x87.h"
 
 static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
 
@@ -91,6 +91,13 @@ static void vec_back(struct jit *j, struct x64 *x)
     x64_resolve(no_vec, x->p);
 }
 
+/* Before C runs: it may use the host's units, and MXCSR and the x87 control word are the host's own. */
+static void units_to_memory(struct jit *j, struct x64 *x)
+{
+    vec_to_memory(j, x);
+    x64_x87_to_memory(j, x);
+}
+
 static void call_c(struct x64 *x, uintptr_t fn)
 {
     x64_lea(x, 8, RDI, x64_m(RBP, -BIAS));
@@ -122,7 +129,7 @@ static void emit_enter(struct jit *j, struct x64 *x)
 static void emit_leave(struct jit *j, struct x64 *x)
 {
     j->thunk.leave = here(j, x);
-    vec_to_memory(j, x);
+    units_to_memory(j, x);
     regs_to_memory(x);
     j->thunk.leave_stored = here(j, x);
     x64_load(x, 8, RSP, CPU_FIELD(tr.host_sp));
@@ -137,7 +144,7 @@ static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool 
 {
     const uint8_t *entry = here(j, x);
 
-    vec_to_memory(j, x);
+    units_to_memory(j, x);
     regs_to_memory(x);
     x64_load(x, 8, RSI, x64_r(RAX));
     x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
@@ -176,7 +183,7 @@ static const uint8_t *emit_fill(struct jit *j, struct x64 *x, uintptr_t fn)
 static void emit_end(struct jit *j, struct x64 *x)
 {
     j->thunk.end = here(j, x);
-    vec_to_memory(j, x);
+    units_to_memory(j, x);
     regs_to_memory(x);
     x64_load(x, 8, RSI, x64_r(RAX));
     x64_load(x, 8, RSP, CPU_FIELD(tr.host_sp));
@@ -190,7 +197,7 @@ static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
 {
     const uint8_t *entry = here(j, x);
 
-    vec_to_memory(j, x);
+    units_to_memory(j, x);
     x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_NONE);
     regs_to_memory(x);
     x64_load(x, 8, RSI, x64_r(RAX));
@@ -204,17 +211,32 @@ static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
     return entry;
 }
 
+/* From a routine that generated code calls: the return address makes the stack 8 off. RAX is fn's result. */
+static void call_with_regs(struct x64 *x, uintptr_t fn)
+{
+    regs_to_memory(x);
+    x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
+    call_c(x, fn);
+    x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
+    regs_from_memory(x);
+}
+
+/* x87 registers stay where they are: jit_host_flags has integers only. */
 static void emit_load_flags(struct jit *j, struct x64 *x)
 {
     j->thunk.load_flags = here(j, x);
     vec_to_memory(j, x);
-    regs_to_memory(x);
-    x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
-    call_c(x, (uintptr_t)jit_host_flags);
-    x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
+    call_with_regs(x, (uintptr_t)jit_host_flags);
     vec_back(j, x);
-    regs_from_memory(x);
     x64_byte(x, 0xc3);
+}
+
+static void emit_load_x87(struct jit *j, struct x64 *x)
+{
+    static const struct x64_x87_hooks hooks = {vec_to_memory, vec_back, call_with_regs};
+
+    j->thunk.load_x87 = here(j, x);
+    x64_x87_from_memory(j, x, &hooks);
 }
 
 /* CPUID.7.EBX bit 19; compilers' lists of names differ. */
@@ -290,6 +312,10 @@ bool jit_backend_init(struct jit *j)
     vec_to_memory(j, &x);
     ymm_from_memory(&x);
     x64_byte(&x, 0xc3);
+    emit_load_x87(j, &x);
     j->used = (size_t)align_up((uint64_t)(x.p - j->rw), 64);
-    return !x.overflow;
+    if (x.overflow)
+        return false;
+    x64_x87_probe(j);
+    return true;
 }

@@ -53,6 +53,16 @@ struct flag_state {
     struct recipe recipe;
 };
 
+/* What x87 instructions have noted of themselves that is not in cpu->fpu yet. */
+struct x87_note {
+    bool ip, ds; /* FIP, FCS and FOP; FDS */
+    uint8_t seg; /* for FDS */
+    uint16_t fop;
+    uint32_t offset;       /* FIP's in the page */
+    const struct insn *dp; /* whose memory operand FDP is, by registers as they still are */
+    uint32_t dp_page_off;  /* of its block */
+};
+
 /* Code out of the main line, emitted after the block. */
 enum cold_kind {
     COLD_ONE,
@@ -64,7 +74,8 @@ enum cold_kind {
     COLD_STOP,
     COLD_TARGET,
     COLD_LOAD_FLAGS,
-    COLD_LOAD_VEC
+    COLD_LOAD_VEC,
+    COLD_LOAD_X87
 };
 struct cold {
     enum cold_kind kind;
@@ -74,6 +85,7 @@ struct cold {
     unsigned k;              /* instruction */
     bool want_flags;         /* the main line goes on with native flags */
     struct flag_state flags; /* on entry */
+    struct x87_note note;    /* the same */
     uint32_t exit;           /* COLD_LINK: its number */
     uint32_t target;         /* COLD_STOP, COLD_SIDE: of the branch, offset in the page */
     int32_t undo;            /* COLD_TARGET: what RSP has grown by */
@@ -128,11 +140,14 @@ struct tr {
     unsigned n_cold;
     struct cold *one; /* the running instruction's slow way, or NULL */
     enum jit_vec vec; /* what the unit needs in vector registers */
+    unsigned n_x87;   /* instructions up to the last one with x87[k] */
+    struct x87_note note;
     /* By instruction. */
     const struct insn *at[UNIT_MAX];
     uint8_t part_of[UNIT_MAX];
     bool hot[UNIT_MAX];         /* ir[k] has been recorded */
     bool native[UNIT_MAX];      /* tr_native does it */
+    bool x87[UNIT_MAX];         /* tr_x87 does it */
     bool live[UNIT_MAX + 1];    /* flags as they are before instruction k are needed */
     bool interpreted[UNIT_MAX]; /* always, as the first time showed */
     uint16_t access_of[UNIT_MAX + 1];
@@ -293,9 +308,10 @@ static inline bool tr_dst_is_mem(const struct tr *t)
 bool tr_target_offset(const struct tr *t, uint32_t *offset);
 /* The stack and branches. False if t->ir[t->k] is neither; else *done is tr_hot's result. */
 bool tr_flow(struct tr *t, bool *done);
-bool tr_hot(struct tr *t);     /* x64_int.c: t->ir[t->k] */
-bool tr_general(struct tr *t); /* x64_gp.c */
-bool tr_native(struct tr *t);  /* x64_vec.c: the host's own instruction */
+bool tr_hot(struct tr *t);                /* x64_int.c: t->ir[t->k] */
+bool tr_general(struct tr *t);            /* x64_gp.c */
+bool tr_is_general(const struct insn *i); /* it may */
+bool tr_native(struct tr *t);             /* x64_vec.c: the host's own instruction */
 /* Whether tr_native can do it, and what it needs in vector registers. */
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);
 bool tr_native_touches_memory(const struct insn *i);

@@ -6,7 +6,7 @@
  * are left are given back on the way out.
  */
 #include "cpu/interp.h"
-#include "cpu/jit/x64_tr.h"
+#include "cpu/jit/x64_x87.h"
 
 void tr_part(struct tr *t, unsigned p)
 {
@@ -155,6 +155,8 @@ static bool may_leave(const struct tr *t)
     if (t->native[t->k])
         return tr_native_touches_memory(t->i) &&
                ((insn_row(t->i)->attr & AT_ALIGN) || tr_is_checked(t, t->k));
+    if (t->x87[t->k])
+        return tr_x87_may_leave(t->i);
     if (!t->hot[t->k] || (ir_touches_memory(ir) && tr_is_checked(t, t->k)) ||
         (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS)))
         return true;
@@ -170,6 +172,7 @@ void tr_liveness(struct tr *t)
         bool sets;
         tr_select(t, k);
         sets = t->native[k] ? tr_native_sets_flags(t->i)
+               : t->x87[k]  ? tr_x87_sets_flags(t->i)
                             : t->hot[k] && (t->ir[k].flags_use & IR_SETS_FLAGS);
         t->live[k] = may_leave(t) || (!sets && t->live[k + 1]);
     }

@@ -102,7 +102,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
     struct shape s;
 
     *vec = VEC_NONE;
-    if (!(row->attr & AT_HOST))
+    if (!(row->attr & AT_HOST) || (row->attr & (AT_X87 | AT_MMX))) /* x64_x87.c */
         return false;
     if (is_hint(row))
         return true;

@@ -5,6 +5,7 @@
 
 #include "base/io.h"
 #include "cpu/insn.h"
+#include "cpu/x87.h"
 #include "cpu/xsave.h"
 
 /* ---- surroundings ---------------------------------------------------------------------------- */
@@ -402,7 +403,10 @@ void bench_set_registers(struct bench *b)
     }
     cpu->fpu.tags = fuzz_u8(b->f);
     cpu->fpu.top = (uint8_t)fuzz_below(b->f, 8);
-    cpu->fpu.cw = fuzz_one_in(b->f, 4) ? fuzz_u32(b->f) & 0x1f7f : 0x37f;
+    x87_set_control(cpu, fuzz_one_in(b->f, 4) ? (uint16_t)fuzz_u32(b->f) : 0x37f);
+    if (fuzz_one_in(b->f, 4)) /* some flags, seldom one that is pending */
+        x87_set_status(cpu, (uint16_t)(fuzz_u32(b->f) &
+                                       (fuzz_one_in(b->f, 8) ? UINT32_MAX : ~0x3fu | cpu->fpu.cw)));
     for (unsigned k = 0; k < 16 && cpu_has(cpu, F_SSE); k++) {
         st64(cpu->xmm[k].b, fuzz_number(b->f));
         fuzz_bytes(b->f, cpu->xmm[k].b + 8, cpu_has(cpu, F_AVX) ? 24 : 8);

@@ -82,6 +82,33 @@ static void put_gates(struct bench *b, const struct program *p)
     }
 }
 
+static void put_special(struct bench *b, uint8_t *to)
+{
+    static const uint64_t mants[] = {0,
+                                     1,
+                                     1ull << 63,
+                                     3ull << 62,
+                                     (1ull << 63) + 1,
+                                     1ull << 62,
+                                     UINT64_MAX,
+                                     (1ull << 63) | 1ull << 40};
+    static const uint16_t exps[] = {0, 1, 0x3fff, 0x7fff, 0x7ffe, 0x3c00, 0x43ff, 0x3f80, 0x407f};
+    unsigned exp = FUZZ_PICK(b->f, exps) | fuzz_below(b->f, 2) << 15;
+
+    switch (fuzz_below(b->f, 3)) {
+    case 0:
+        st64(to, FUZZ_PICK(b->f, mants));
+        st16(to + 8, (uint16_t)exp);
+        break;
+    case 1:
+        st64(to, FUZZ_PICK(b->f, mants) >> 12 | (uint64_t)FUZZ_PICK(b->f, exps) << 52);
+        break;
+    default:
+        st32(to, (uint32_t)(FUZZ_PICK(b->f, mants) >> 41) | (uint32_t)FUZZ_PICK(b->f, exps) << 23);
+        break;
+    }
+}
+
 static void put_data(struct bench *b)
 {
     static const uint8_t zeros[PAGE_SIZE];
@@ -90,6 +117,9 @@ static void put_data(struct bench *b)
     for (uint64_t at = 0; at < RAM_BYTES; at += PAGE_SIZE)
         physmap_write_buf(b->map, at, zeros, PAGE_SIZE);
     fuzz_bytes(b->f, data, sizeof(data));
+    if (fuzz_one_in(b->f, 2)) /* floating-point numbers that are special in one format or another */
+        for (unsigned k = 0; k + 10 < sizeof(data); k += 2 + fuzz_below(b->f, 20))
+            put_special(b, data + k);
     for (uint64_t at = DATA; at < DATA + 0x3000; at += sizeof(data))
         physmap_write_buf(b->map, at, data, sizeof(data));
 }

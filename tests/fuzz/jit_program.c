@@ -8,7 +8,7 @@ struct maker {
     struct bench *b;
     struct program *p;
     bool wide; /* 64-bit code */
-    enum { WILD, CALM, SELF_WRITING } style;
+    enum { WILD, CALM, SELF_WRITING, FLOATING } style;
     bool calm;              /* few faults: long blocks */
     struct program_insn *i; /* the one being made */
 };
@@ -703,6 +703,126 @@ static void make_vex(struct maker *m)
         byte(m, fuzz_u8(m->f));
 }
 
+/* An aligned place, and one in the middle of the data. */
+static struct operands pick_area(struct maker *m, unsigned ext)
+{
+    struct operands o = {.size = 4, .reg = ext, .mem = true, .shape = SHAPE_ABSOLUTE};
+    o.disp = (int32_t)(DATA + 0x400 + fuzz_below(m->f, 4) * 0x200);
+    return o;
+}
+
+/* Control words that are mostly such as programs use. */
+static void make_control_word(struct maker *m)
+{
+    struct operands o = pick_area(m, 0);
+    unsigned masks = fuzz_one_in(m->f, 8) ? fuzz_below(m->f, 64) : 0x3f;
+
+    o.size = 2;
+    encode(m, 0, 0xc7, &o);
+    number(m, fuzz_below(m->f, 16) << 8 | 0x40 | masks, 2);
+    if (!end(m)) {
+        m->p->n--;
+        return;
+    }
+    begin(m);
+    o.size = 4;
+    o.reg = 5;
+    encode(m, 0, 0xd9, &o); /* FLDCW */
+}
+
+/* The whole unit to memory or from there: its image is seldom what was stored. */
+static void make_x87_image(struct maker *m)
+{
+    static const struct {
+        uint16_t opcode;
+        uint8_t ext;
+    } rows[] = {{0xd9, 4},   {0xd9, 6},   {0xdd, 4},   {0xdd, 6}, {0x0fae, 0},
+                {0x0fae, 1}, {0x0fae, 0}, {0x0fae, 1}, {0xd9, 6}, {0xdd, 6}};
+    unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
+    struct operands o = pick_area(m, rows[k].ext);
+
+    if (fuzz_one_in(m->f, 4))
+        pick_memory(m, &o);
+    encode(m, 0, rows[k].opcode, &o);
+}
+
+static void make_x87_registers(struct maker *m)
+{
+    static const uint16_t often[] = {
+        0xd9c0, 0xd9c8, 0xd9e8, 0xd9ee, 0xd9eb, 0xd8c1, 0xdec1, 0xdec9, 0xdee9, 0xdef9, 0xd8f1,
+        0xddd8, 0xddd9, 0xd9e0, 0xd9e1, 0xd9fa, 0xd9fc, 0xd9e5, 0xd9e4, 0xdfe0, 0xdbf1, 0xdff1,
+        0xdbe9, 0xdfe9, 0xdac1, 0xdbd1, 0xdac9, 0xddc1, 0xd9f7, 0xd9f6, 0xdbe2, 0xdbe3};
+    unsigned op = FUZZ_PICK(m->f, often);
+
+    if (fuzz_one_in(m->f, 3))
+        op = 0xd8c0 | fuzz_below(m->f, 8) << 8 | fuzz_below(m->f, 64);
+    else if (fuzz_one_in(m->f, 2) && (op >> 8 != 0xd9 || (op & 0xff) < 0xd0))
+        op ^= fuzz_below(m->f, 8);
+    byte(m, op >> 8);
+    byte(m, op & 0xff);
+}
+
+static void make_x87(struct maker *m)
+{
+    struct operands o = pick(m, 4);
+
+    switch (fuzz_below(m->f, 24)) {
+    case 0:
+        make_control_word(m);
+        break;
+    case 1:
+        make_x87_image(m);
+        break;
+    case 2:
+        byte(m, 0x9b);
+        break;
+    case 3: /* a transcendental or another one that is in software */
+        byte(m, 0xd9);
+        byte(m, 0xf0 + fuzz_below(m->f, 16));
+        break;
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+    case 8:
+    case 9:
+    case 10:
+        pick_memory(m, &o);
+        o.reg = fuzz_below(m->f, 8);
+        if (o.reg == 4 || o.reg == 5 || o.reg == 6) /* FLDCW, images: above */
+            o.reg = fuzz_one_in(m->f, 8) ? o.reg : 0;
+        encode(m, 0, 0xd8 + fuzz_below(m->f, 8), &o);
+        break;
+    default:
+        make_x87_registers(m);
+        break;
+    }
+}
+
+static void make_mmx(struct maker *m)
+{
+    static const uint32_t rows[] = {
+        0x0f6e, 0x0f6f, 0x0f7e, 0x0f7f, 0x0ffc, 0x0ffd, 0x0ffe, 0x0fd4, 0x0fef,   0x0feb,
+        0x0fdb, 0x0fdf, 0x0fd5, 0x0fe5, 0x0ff5, 0x0f60, 0x0f61, 0x0f6a, 0x0f63,   0x0f67,
+        0x0f74, 0x0f66, 0x0fd1, 0x0ff2, 0x0fe1, 0x0fd8, 0x0fdc, 0x0fe0, 0x0f3800, 0x0f381d,
+        0x0fd7, 0x0f77, 0x0f70, 0x0f71, 0x0f73, 0x0fc4, 0x0fc5, 0x0fe7, 0x0f6b,   0x0ff6};
+    uint32_t op = FUZZ_PICK(m->f, rows);
+    struct operands o = pick(m, m->wide && fuzz_one_in(m->f, 4) ? 8 : 4);
+
+    if (op == 0x0f77) {
+        byte(m, 0x0f);
+        byte(m, 0x77);
+        return;
+    }
+    if (op == 0x0f71 || op == 0x0f73) {
+        o.reg = op == 0x0f71 ? 2 + 2 * fuzz_below(m->f, 3) : 2 + 4 * fuzz_below(m->f, 2);
+        o.mem = false;
+    }
+    encode(m, 0, op, &o);
+    if (op == 0x0f70 || op == 0x0f71 || op == 0x0f73 || op == 0x0fc4 || op == 0x0fc5)
+        byte(m, fuzz_u8(m->f) & (fuzz_one_in(m->f, 4) ? 0xff : 31));
+}
+
 static void make_flags(struct maker *m)
 {
     static const uint8_t ops[] = {0x9f, 0x9f, 0x9e, 0x9c, 0x9d, 0xf5, 0xf8,
@@ -757,16 +877,17 @@ static void make_any(struct maker *m)
 }
 
 static const struct {
-    uint8_t weight[3]; /* of wild, calm, self-writing programs */
+    uint8_t weight[4]; /* of wild, calm, self-writing, floating-point programs */
     void (*make)(struct maker *);
 } kinds[] = {
-    {{20, 30, 24}, make_alu},     {{12, 12, 10}, make_mov},      {{9, 9, 6}, make_unary},
-    {{9, 9, 5}, make_shift},      {{5, 5, 3}, make_multiply},    {{5, 5, 4}, make_lea},
-    {{8, 12, 6}, make_condition}, {{12, 4, 10}, make_jcc},       {{4, 1, 4}, make_loop},
-    {{7, 3, 2}, make_stack},      {{5, 1, 3}, make_branch},      {{6, 6, 3}, make_extend},
-    {{4, 4, 1}, make_exchange},   {{5, 5, 2}, make_bits},        {{5, 8, 4}, make_test},
-    {{3, 1, 1}, make_string},     {{8, 6, 2}, make_sse},         {{6, 5, 2}, make_vex},
-    {{6, 6, 3}, make_flags},      {{2, 0, 10}, make_self_write}, {{2, 0, 0}, make_any},
+    {{20, 30, 24, 8}, make_alu},     {{12, 12, 10, 6}, make_mov},      {{9, 9, 6, 1}, make_unary},
+    {{9, 9, 5, 2}, make_shift},      {{5, 5, 3, 1}, make_multiply},    {{5, 5, 4, 2}, make_lea},
+    {{8, 12, 6, 4}, make_condition}, {{12, 4, 10, 4}, make_jcc},       {{4, 1, 4, 1}, make_loop},
+    {{7, 3, 2, 1}, make_stack},      {{5, 1, 3, 1}, make_branch},      {{6, 6, 3, 0}, make_extend},
+    {{4, 4, 1, 0}, make_exchange},   {{5, 5, 2, 0}, make_bits},        {{5, 8, 4, 1}, make_test},
+    {{3, 1, 1, 0}, make_string},     {{8, 6, 2, 5}, make_sse},         {{6, 5, 2, 3}, make_vex},
+    {{6, 6, 3, 6}, make_flags},      {{2, 0, 10, 0}, make_self_write}, {{2, 0, 0, 0}, make_any},
+    {{6, 4, 2, 70}, make_x87},       {{3, 2, 1, 9}, make_mmx},
 };
 
 static void make_one(struct maker *m)
@@ -789,7 +910,7 @@ void program_make(struct program *p, struct bench *b)
     unsigned n = 4 + fuzz_below(f, 37);
 
     memset(p, 0, sizeof(*p));
-    m.style = fuzz_one_in(f, 5) ? SELF_WRITING : fuzz_below(f, 2);
+    m.style = fuzz_one_in(f, 5) ? SELF_WRITING : fuzz_one_in(f, 4) ? FLOATING : fuzz_below(f, 2);
     m.calm = p->calm = m.style != WILD;
     p->mode = b->mode;
     p->at = CODE + (fuzz_one_in(f, 2) ? 0xf00 + fuzz_below(f, 256) : fuzz_below(f, 0x800));
