@@ -228,6 +228,7 @@ struct cpu_jit {
     uint32_t host_mxcsr;     /* the host's own */
     bool code_dropped;       /* since it was entered: maybe what runs, or what it goes on to */
     struct jit *jit;         /* NULL: no translator */
+    _Alignas(16) uint8_t vec_spill[48]; /* vector registers and operands of one instruction */
 };
 
 struct cpu {

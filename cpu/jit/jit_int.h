@@ -42,6 +42,7 @@ struct jit_thunks {
     const uint8_t *load_flags;   /* guest's flags into the host's, whatever form they have */
     const uint8_t *load_vec;     /* guest's vector registers into the host's: the low halves ... */
     const uint8_t *load_ymm;     /* ... or all of them */
+    const uint8_t *sha256, *sha1[4]; /* x64_sha.c; NULL where they are not needed or cannot be */
 };
 
 struct jit {

@@ -199,11 +199,11 @@ static void emit_load_flags(struct jit *j, struct x64 *x)
     x64_byte(x, 0xc3);
 }
 
-/* CPUID.7.EBX bit 19; compilers' lists of names differ. */
-static bool has_adx(void)
+/* A bit of CPUID.7.EBX; compilers' lists of names differ. */
+static bool has_by_leaf7(unsigned bit)
 {
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 19 & 1);
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> bit & 1);
 }
 
 bool x64_host_has(enum cpu_feature f)
@@ -227,7 +227,7 @@ bool x64_host_has(enum cpu_feature f)
     case F_LZCNT:
         return __builtin_cpu_supports("lzcnt");
     case F_ADX:
-        return has_adx();
+        return has_by_leaf7(19);
     case F_BMI2:
         return __builtin_cpu_supports("bmi2");
     case F_AES:
@@ -239,6 +239,8 @@ bool x64_host_has(enum cpu_feature f)
         return __builtin_cpu_supports("avx2");
     case F_FMA:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case F_SHA:
+        return has_by_leaf7(29);
     case F_GFNI:
         return __builtin_cpu_supports("gfni");
     case F_VAES:
@@ -270,6 +272,8 @@ bool jit_backend_init(struct jit *j)
     vec_to_memory(j, &x);
     ymm_from_memory(&x);
     x64_byte(&x, 0xc3);
+    if (!x64_host_has(F_SHA) && tr_sha_can())
+        tr_sha_emit_routines(j, &x);
     j->used = (size_t)align_up((uint64_t)(x.p - j->rw), 64);
     return !x.overflow;
 }

@@ -246,6 +246,11 @@ bool tr_general(struct tr *t); /* x64_gp.c */
 bool tr_native(struct tr *t);  /* x64_vec.c: the host's own instruction */
 /* Whether tr_native can do it, and what it needs in vector registers. */
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);
+/* x64_sha.c: SHA instructions where the host has none; the source is a vector register or memory, and the
+ * host's flags are free. tr_sha_can: the host has what that takes. */
+bool tr_sha_can(void);
+void tr_sha(struct tr *t, struct x64_rm src);
+void tr_sha_emit_routines(struct jit *j, struct x64 *x);
 bool tr_native_touches_memory(const struct insn *i);
 bool tr_native_sets_flags(const struct insn *i);
 

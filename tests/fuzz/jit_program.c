@@ -647,6 +647,26 @@ static void make_sse(struct maker *m)
     encode(m, rows[k].prefix, rows[k].opcode, &o);
 }
 
+/* SHA, often of one register and itself; as the hashes use them, and mixed with what touches the same
+ * registers. */
+static void make_sha(struct maker *m)
+{
+    static const uint32_t opcodes[] = {0x0f38c8, 0x0f38c9, 0x0f38ca, 0x0f38cb, 0x0f38cb,
+                                       0x0f38cc, 0x0f38cd, 0x0f3acc, 0x0f3acc};
+    struct operands o = pick(m, 4);
+    uint32_t opcode = FUZZ_PICK(m->f, opcodes);
+
+    o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
+    o.rm = fuzz_one_in(m->f, 4) ? o.reg : fuzz_below(m->f, m->wide ? 16 : 8);
+    if (o.mem && !fuzz_one_in(m->f, 4)) { /* aligned */
+        o.shape = SHAPE_ABSOLUTE;
+        o.disp = (int32_t)(DATA + fuzz_below(m->f, 0x100) * 16);
+    }
+    encode(m, 0, opcode, &o);
+    if (opcode == 0x0f3acc)
+        byte(m, fuzz_u8(m->f));
+}
+
 static void make_vex(struct maker *m)
 {
     static const struct {
@@ -767,6 +787,7 @@ static const struct {
     {{4, 4, 1}, make_exchange},   {{5, 5, 2}, make_bits},        {{5, 8, 4}, make_test},
     {{3, 1, 1}, make_string},     {{8, 6, 2}, make_sse},         {{6, 5, 2}, make_vex},
     {{6, 6, 3}, make_flags},      {{2, 0, 10}, make_self_write}, {{2, 0, 0}, make_any},
+    {{3, 3, 1}, make_sha},
 };
 
 static void make_one(struct maker *m)
