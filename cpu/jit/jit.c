@@ -8,6 +8,8 @@
 #include "cpu/flags.h"
 #include "cpu/interp.h"
 #include "cpu/jit/jit_int.h"
+#include "cpu/sem.h"
+#include "cpu/decode.h"
 
 #define THRESHOLD 16
 
@@ -249,15 +251,46 @@ bool jit_run_one_flags(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-void jit_run_end(struct cpu *cpu, const struct insn *i)
+/* What the run loop does between two blocks, as long as it comes to nothing but the next block's code: else
+ * NULL, and nothing has changed. A shadow (STI, MOV SS) holds off only what there is none of. */
+static const uint8_t *next_code(struct cpu *cpu)
+{
+    uint32_t mask = cpu->eflags & FL_IF ? ~0u : ~(uint32_t)CPU_INTR;
+    struct block *b;
+
+    if ((cpu->pending & mask) || cpu->pending_dr6 || cpu->exc_vector != EXC_NONE ||
+        cpu->activity != CPU_ACTIVE || cpu->stopper || (cpu->eflags & FL_TF) || cpu->budget <= 0)
+        return NULL;
+    cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
+    b = block_lookup_any(cpu, cpu->rip);
+    if (!b || !b->code || b->n > cpu->budget || (b->vec && unmasked(cpu)))
+        return NULL;
+    cpu->pending_mask = mask;
+    cpu->shadow_intr = cpu->shadow_ss = false;
+    set_cookie(cpu);
+    cpu->tr.rip_page = cpu->rip - (b->ra & (PAGE_SIZE - 1));
+    cpu->stat_blocks++;
+    return b->code;
+}
+
+const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i)
 {
     struct block *b = resume(cpu, i);
+    bool single = b->mode & MODE_SINGLE;
+    const uint8_t *code;
 
     cpu->tr.jit->stats.end++;
-    /* Branches must not go on to the next block: that might enter generated code again. */
-    cpu_interrupt(cpu, CPU_LEAVE);
-    interp_go(cpu, interp_handler(b, i), i);
-    cpu_clear_interrupt(cpu, CPU_LEAVE);
+    if (insn_row(i)->sem == SEM_NONE) {
+        interp_go(cpu, interp_handler(b, i), i);
+    } else { /* branches must not go on to the next block: that might enter generated code again */
+        cpu_interrupt(cpu, CPU_LEAVE);
+        interp_go(cpu, interp_handler(b, i), i);
+        cpu_clear_interrupt(cpu, CPU_LEAVE);
+    }
+    cpu->blk = NULL;
+    code = single ? NULL : next_code(cpu);
+    cpu->tr.jit->stats.end_left += !code;
+    return code;
 }
 
 /* ---- hot blocks -------------------------------------------------------------------------------- */

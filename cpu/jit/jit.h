@@ -21,7 +21,7 @@ struct jit_stats {
     uint64_t blocks, parts, insns, guest_bytes, host_bytes, flushes;
     uint64_t ns;      /* spent translating */
     uint64_t refused; /* hot blocks that cannot be translated */
-    uint64_t enters, one, end, links, lookups, lookup_misses;
+    uint64_t enters, one, end, end_left, links, lookups, lookup_misses;
 };
 
 /* NULL: no backend for this host, or no memory for code of that size. */

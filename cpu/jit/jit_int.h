@@ -36,7 +36,7 @@ struct jit_thunks {
     const uint8_t *leave_stored; /* the same, guest registers are in memory already */
     const uint8_t *one;          /* jit_run_one(RAX) and on */
     const uint8_t *one_flags;    /* ... and on with the guest's flags in the host's */
-    const uint8_t *end;          /* jit_run_end(RAX), and leave */
+    const uint8_t *end;          /* jit_run_end(RAX), and on there */
     const uint8_t *link;         /* jit_link(EAX), and on in that block */
     const uint8_t *miss;         /* RIP RAX is in no slot: jit_find, and on there */
     const uint8_t *load_flags;   /* guest's flags into the host's, whatever form they have */
@@ -70,7 +70,8 @@ struct jit {
 bool jit_run_one(struct cpu *cpu, const struct insn *i);
 /* ... and its flags to cpu->tr.host_flags. */
 bool jit_run_one_flags(struct cpu *cpu, const struct insn *i);
-void jit_run_end(struct cpu *cpu, const struct insn *i);
+/* The same where it ends a block (AT_END). Code that follows, or NULL: leave, to cpu->rip. */
+const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i);
 /* Code of the block that exit number n leads to, linked from now on; NULL: leave, to cpu->rip. */
 const uint8_t *jit_link(struct cpu *cpu, uint32_t n);
 /* Code of the block at rip, which has a slot from now on; NULL: leave, to cpu->rip. */

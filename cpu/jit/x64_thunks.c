@@ -155,19 +155,7 @@ static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool 
     return entry;
 }
 
-static void emit_end(struct jit *j, struct x64 *x)
-{
-    j->thunk.end = here(j, x);
-    vec_to_memory(j, x);
-    regs_to_memory(x);
-    x64_load(x, 8, RSI, x64_r(RAX));
-    x64_load(x, 8, RSP, CPU_FIELD(tr.host_sp));
-    call_c(x, (uintptr_t)jit_run_end);
-    x64_jmp_to(x, j->thunk.leave_stored - j->rx);
-}
-
-/* To the code that fn returns for RAX, or out. Vector registers stay where they are: neither function
- * touches them. */
+/* To the code that fn returns for RAX, or out. That code asks for vector registers if it needs them. */
 static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
 {
     const uint8_t *entry = here(j, x);
@@ -261,7 +249,7 @@ bool jit_backend_init(struct jit *j)
     emit_leave(j, &x);
     j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);
     j->thunk.one_flags = emit_one(j, &x, (uintptr_t)jit_run_one_flags, true);
-    emit_end(j, &x);
+    j->thunk.end = emit_go(j, &x, (uintptr_t)jit_run_end);
     j->thunk.link = emit_go(j, &x, (uintptr_t)jit_link);
     j->thunk.miss = emit_go(j, &x, (uintptr_t)jit_find);
     emit_load_flags(j, &x);
