@@ -263,12 +263,13 @@ static const uint8_t *next_code(struct cpu *cpu)
         return NULL;
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
     b = block_lookup_any(cpu, cpu->rip);
-    if (!b || !b->code || b->n > cpu->budget || (b->vec && unmasked(cpu)))
+    if (!b || !b->code || b->unit_n > cpu->budget || (b->vec && unmasked(cpu)))
         return NULL;
     cpu->pending_mask = mask;
     cpu->shadow_intr = cpu->shadow_ss = false;
     set_cookie(cpu);
     cpu->tr.rip_page = cpu->rip - (b->ra & (PAGE_SIZE - 1));
+    cpu->tr.code_dropped = false;
     cpu->stat_blocks++;
     return b->code;
 }
