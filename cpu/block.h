@@ -41,6 +41,8 @@ struct block {
     bool vec;                   /* the code keeps vector registers in the host's */
     bool in_unit;               /* code of other blocks goes on into this one */
     uint16_t unit_n;            /* instructions of all blocks that `code` runs through */
+    uint64_t seg_rip;           /* segmented code (cpu/jit/): the offset in CS that it is for, */
+    uint32_t seg_limit;         /* and the limit of CS */
     uint32_t unit_lines;        /* 128-byte lines of the page that they lie in */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };

@@ -12,6 +12,8 @@
 #include "cpu/decode.h"
 
 #define THRESHOLD 16
+#define MOVED                                                                                      \
+    32 /* times the threshold: entries of segmented code at another place than it is for */
 
 static HANDLER(count_entry);
 
@@ -103,7 +105,7 @@ void jit_drop_code(struct cpu *cpu, struct block *b)
     if (!j || !b->code)
         return;
     unlink_in(j, b);
-    /* RIP's low bits are those of the address in 64-bit and flat code. */
+    /* A slot's low bits are those of the address. */
     for (unsigned k = 0; k < JIT_JUMPS; k += PAGE_SIZE) {
         struct jit_jump *s = &j->jumps[k + (b->ra & (PAGE_SIZE - 1))];
         if (s->code == b->code)
@@ -132,12 +134,15 @@ void jit_flush(struct cpu *cpu)
 static void set_cookie(struct cpu *cpu)
 {
     struct jit *j = cpu->tr.jit;
-    unsigned k =
-        (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 + cpu->mode / MODE_USER) &
-        (ARRAY_LEN(j->cookies) - 1);
+    uint64_t base = jit_segmented(cpu->mode) ? cpu->seg_base[SEG_CS] : 0;
+    uint32_t limit = jit_segmented(cpu->mode) ? cpu->seg[SEG_CS].limit : 0;
+    unsigned k = (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 +
+                            cpu->mode / MODE_USER + (base >> 4) * 5) &
+                 (ARRAY_LEN(j->cookies) - 1);
 
     if (j->cookies[k].generation != cpu->mmu.generation || j->cookies[k].space != cpu->mmu.tlb ||
-        j->cookies[k].mode != cpu->mode || !j->cookies[k].id) {
+        j->cookies[k].mode != cpu->mode || j->cookies[k].cs_base != base ||
+        j->cookies[k].cs_limit != limit || !j->cookies[k].id) {
         if (!j->next_cookie) { /* all used: none may mean two things */
             memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
             memset(j->cookies, 0, sizeof(j->cookies));
@@ -146,26 +151,38 @@ static void set_cookie(struct cpu *cpu)
         j->cookies[k].generation = cpu->mmu.generation;
         j->cookies[k].space = cpu->mmu.tlb;
         j->cookies[k].mode = cpu->mode;
+        j->cookies[k].cs_base = base;
+        j->cookies[k].cs_limit = limit;
         j->cookies[k].id = j->next_cookie++;
     }
     cpu->tr.cookie = j->cookies[k].id;
 }
 
+/* b's code, if it is for where CS has b now. */
+static const uint8_t *code_of(const struct cpu *cpu, const struct block *b, uint64_t rip)
+{
+    if (jit_segmented(b->mode) && (b->seg_rip != rip || b->seg_limit != cpu->seg[SEG_CS].limit))
+        return NULL;
+    return b->code;
+}
+
 const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
 {
     struct jit *j = cpu->tr.jit;
+    uint64_t lin = rip + cpu->seg_base[SEG_CS];
     struct block *b;
 
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.lookups++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
+    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) ||
+        !code_of(cpu, b, rip)) {
         j->stats.lookup_misses++;
         return NULL;
     }
-    struct jit_jump *s = &j->jumps[rip & (JIT_JUMPS - 1)];
-    *s = (struct jit_jump){rip, cpu->tr.cookie, 0, b->code, 0};
+    struct jit_jump *s = &j->jumps[lin & (JIT_JUMPS - 1)];
     cpu->tr.rip_page = rip - (b->ra & (PAGE_SIZE - 1));
+    *s = (struct jit_jump){rip, cpu->tr.cookie, 0, b->code, cpu->tr.rip_page};
     return b->code;
 }
 
@@ -179,7 +196,8 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code)
+    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) ||
+        !code_of(cpu, b, rip))
         return NULL;
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
@@ -263,7 +281,7 @@ static const uint8_t *next_code(struct cpu *cpu)
         return NULL;
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
     b = block_lookup_any(cpu, cpu->rip);
-    if (!b || !b->code || b->unit_n > cpu->budget || (b->vec && unmasked(cpu)))
+    if (!b || !code_of(cpu, b, cpu->rip) || b->unit_n > cpu->budget || (b->vec && unmasked(cpu)))
         return NULL;
     cpu->pending_mask = mask;
     cpu->shadow_intr = cpu->shadow_ss = false;
@@ -300,6 +318,12 @@ static HANDLER(enter)
 {
     struct block *b = cpu->blk;
 
+    if (!code_of(cpu, b, cpu->r[REG_BRIP])) {
+        insn_fn fn = b->first_fn;
+        if (++b->heat > MOVED * cpu->tr.jit->threshold)
+            jit_drop_code(cpu, b);
+        return fn(cpu, i);
+    }
     if ((b->vec && unmasked(cpu)) || cpu->budget + b->n < b->unit_n) {
         insn_fn fn = b->first_fn;
         return fn(cpu, i);
@@ -360,16 +384,10 @@ static HANDLER(count_entry)
     return fn(cpu, i);
 }
 
-/* Alignment checks, single steps and breakpoints are the interpreter's; so are segments with bases
- * and limits. */
+/* Alignment checks, single steps and breakpoints are the interpreter's. */
 static bool mode_fits(const struct jit *j, uint32_t mode)
 {
-    if (mode & (MODE_AC | MODE_TRACE | MODE_VM86))
-        return false;
-    if ((mode & MODE_SINGLE) && j->threshold > 1)
-        return false;
-    return (mode & MODE_CODE64) || (mode & (MODE_CODE32 | MODE_FLAT | MODE_STACK32)) ==
-                                       (MODE_CODE32 | MODE_FLAT | MODE_STACK32);
+    return !(mode & (MODE_AC | MODE_TRACE)) && !((mode & MODE_SINGLE) && j->threshold > 1);
 }
 
 void jit_block_made(struct cpu *cpu, struct block *b)

@@ -21,7 +21,7 @@ struct jit_jump {
     uint64_t rip;
     uint32_t cookie, pad;
     const uint8_t *code;
-    uint64_t pad2;
+    uint64_t rip_page; /* what tr.rip_page is there */
 };
 #define JIT_JUMP_BITS 14
 #define JIT_JUMPS     (1u << JIT_JUMP_BITS)
@@ -58,11 +58,20 @@ struct jit {
         uint64_t generation;
         const struct tlb *space;
         uint32_t mode, id;
+        uint64_t cs_base; /* of segmented code, else 0 */
+        uint32_t cs_limit;
     } cookies[64];
     uint32_t next_cookie;
     bool has_avx2; /* the host */
     struct jit_stats stats;
 };
+
+/* Code that segment bases and limits mean something for; its translation is bound to a place in CS. */
+static inline bool jit_segmented(uint32_t mode)
+{
+    const uint32_t flat32 = MODE_CODE32 | MODE_FLAT | MODE_STACK32;
+    return !(mode & MODE_CODE64) && (mode & flat32) != flat32;
+}
 
 /* ---- called by generated code (jit.c) --------------------------------------------------------- */
 

@@ -258,6 +258,10 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
     struct x64 *x = &t->x;
     uint8_t *from[2];
 
+    if (t->seg && !is_single(t)) {
+        tr_seg_goto_tmp0(t);
+        return;
+    }
     if (is_single(t)) { /* jit_find leaves then */
         from[0] = x64_jmp(x);
         target_not_found(t, from, 1, undo);
@@ -304,9 +308,10 @@ static void emit_insn(struct tr *t)
 
     t->one = NULL;
     if (!tr_raises(t))
-        done = t->hot[t->k]      ? tr_hot(t)
-               : t->native[t->k] ? tr_native(t)
-                                 : !(insn_row(t->i)->attr & AT_END) && tr_general(t);
+        done = t->hot[t->k]                    ? tr_hot(t)
+               : t->native[t->k]               ? tr_native(t)
+               : insn_row(t->i)->attr & AT_END ? tr_counted_branch(t)
+                                               : tr_general(t);
     if (!done) {
         CHECK(!t->one);
         emit_by_interpreter(t);
@@ -365,6 +370,9 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     t.x.start = t.x.p = j->rw + j->used;
     t.x.end = t.x.start + ROOM - 64;
     t.code64 = b->mode & MODE_CODE64;
+    tr_seg_begin(&t, b);
+    if (t.seg && b->ra2 != RA_NONE)
+        return JIT_REFUSED;
     tr_unit(&t, b);
     tr_liveness(&t);
     tr_flags_in_memory(&t);
@@ -386,6 +394,8 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
         return JIT_REFUSED;
     }
     b->code = t.x.start + j->rx;
+    b->seg_rip = cpu->r[REG_BRIP];
+    b->seg_limit = t.seg_limit;
     b->vec = t.vec != VEC_NONE;
     b->unit_n = (uint16_t)t.n;
     b->unit_lines = tr_unit_lines(&t);

@@ -9,6 +9,10 @@ _Static_assert(offsetof(struct tlb, e) == 0, "cpu->tlb points to entries");
 
 void tr_rip(struct tr *t, unsigned dst, uint32_t offset)
 {
+    if (t->seg) {
+        x64_mov_imm(&t->x, dst, t->seg_page + offset);
+        return;
+    }
     x64_load(&t->x, 8, dst, CPU_FIELD(tr.rip_page));
     if (offset)
         x64_lea(&t->x, t->code64 ? 8 : 4, dst, x64_m(dst, (int32_t)offset));
@@ -25,7 +29,15 @@ bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
     unsigned base = i->base, index = i->index;
     int64_t disp = i->disp;
 
-    if (i->ea_shift > 32 || (in_memory(base) && in_memory(index) && index != REG_ZERO))
+    if (i->ea_shift > 32) { /* 16 bits */
+        struct insn wide = *i;
+        wide.ea_shift = 32;
+        if (!tr_address(t, dst, &wide))
+            return false;
+        x64_movzx(&t->x, 4, dst, x64_r(dst), 2);
+        return true;
+    }
+    if ((in_memory(base) && in_memory(index) && index != REG_ZERO))
         return false;
     if (base == REG_BRIP) {
         disp += t->page_off;
@@ -101,8 +113,8 @@ bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct 
     bool plain = flat && t->code64 && i->ea_shift == 0 && i->index == REG_ZERO && i->base < 16 &&
                  !in_memory(i->base);
 
-    if (!flat && !t->code64)
-        return false;
+    if (t->seg || (!flat && !t->code64))
+        return tr_seg_mem_check(t, size, write, aligned, m);
     tr_flags_clobber(t);
     if (!tr_address(t, TMP1, i))
         return false;
@@ -129,6 +141,10 @@ bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bo
 {
     unsigned host = x64_host_of[base];
 
+    if (t->seg) {
+        tr_seg_stack_check(t, base, disp, size, write, m);
+        return true;
+    }
     tr_flags_clobber(t);
     x64_lea(&t->x, t->code64 ? 8 : 4, TMP1, x64_m(host, disp));
     check(t, size, write);

@@ -88,6 +88,10 @@ struct tr {
     struct jit *j;
     struct x64 x;
     bool code64;
+    bool seg; /* segmented: x64_seg.c */
+    uint32_t
+        seg_page; /* then: offset in CS of the page's first byte, which may be before its start */
+    uint32_t seg_limit; /* of CS */
     struct {
         struct block *b;
         unsigned first; /* instruction; that of the next part is this one's end */
@@ -191,6 +195,21 @@ void tr_tlb_entry(struct tr *t);
 void tr_write_reg(struct tr *t, unsigned n, unsigned size, unsigned src);
 /* Frees TMP1 from *m. */
 void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m);
+
+/* ---- x64_seg.c --------------------------------------------------------------------------------- */
+
+void tr_seg_begin(struct tr *t, const struct block *b);
+/* So many bytes at offset in the page are in CS. */
+bool tr_seg_holds(const struct tr *t, uint32_t offset, unsigned bytes);
+/* As the functions without seg, for t->seg; tr_seg_mem_check also for segments of flat code that are not. */
+bool tr_seg_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct x64_rm *m);
+void tr_seg_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
+                        struct x64_rm *m);
+bool tr_seg_target(const struct tr *t, uint32_t *offset);
+void tr_seg_goto_tmp0(struct tr *t);
+bool tr_seg_flow(struct tr *t, bool *done);
+/* LOOP and its kin, in all modes. False: left to the interpreter. */
+bool tr_counted_branch(struct tr *t);
 
 /* ---- x64_block.c ------------------------------------------------------------------------------- */
 
