@@ -310,7 +310,7 @@ static void emit_insn(struct tr *t)
     if (!tr_raises(t))
         done = t->hot[t->k]                    ? tr_hot(t)
                : t->native[t->k]               ? tr_native(t)
-               : insn_row(t->i)->attr & AT_END ? tr_counted_branch(t)
+               : insn_row(t->i)->attr & AT_END ? tr_loop(t)
                                                : tr_general(t);
     if (!done) {
         CHECK(!t->one);

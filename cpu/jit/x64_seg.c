@@ -68,6 +68,14 @@ bool tr_seg_mem_check(struct tr *t, unsigned size, bool write, bool aligned, str
     return true;
 }
 
+void tr_seg_check_at(struct tr *t, unsigned seg, unsigned base, unsigned size, bool write,
+                     struct x64_rm *m)
+{
+    tr_flags_clobber(t);
+    x64_movzx(&t->x, 4, TMP1, x64_r(x64_host_of[base]), t->i->ea_shift == 48 ? 2 : 4);
+    check(t, seg, size, write, false, m);
+}
+
 void tr_seg_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
                         struct x64_rm *m)
 {
@@ -287,47 +295,4 @@ void tr_seg_goto_tmp0(struct tr *t)
     x64_load(x, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip)));
     x64_resolve(other, x->p);
     x64_jmp_to(x, miss);
-}
-
-/* ---- LOOP, LOOPE, LOOPNE, JCXZ, of all modes ---------------------------------------------------------- */
-
-/* The target may not be one that faults, for rCX has changed by then. */
-static bool count_target(const struct tr *t, uint32_t *to)
-{
-    return tr_target_offset(t, to) && (t->seg || *to < PAGE_SIZE || !t->code64);
-}
-
-bool tr_counted_branch(struct tr *t)
-{
-    const struct insn_row *row = insn_row(t->i);
-    unsigned size = (64u - t->i->ea_shift) / 8;
-    uint32_t to, next = t->page_off + t->i->off + t->i->len;
-    struct x64 *x = &t->x;
-
-    if (row->opcode < 0xe0 || row->opcode > 0xe3 || !count_target(t, &to))
-        return false;
-    tr_flags_store(t);
-    if (row->opcode == 0xe3) {
-        t->f.native = false;
-        x64_test(x, size, x64_r(RCX), RCX);
-        tr_goto_if(t, CC_Z, to, next);
-        return true;
-    }
-    if (row->opcode == 0xe2) {
-        t->f.native = false;
-        x64_alu_imm(x, X_SUB, size, x64_r(RCX), 1);
-        tr_goto_if(t, CC_NZ, to, next);
-        return true;
-    }
-    tr_flags_native(t, CC_Z);
-    x64_setcc(x, row->opcode == 0xe1 ? CC_Z : CC_NZ, x64_r(TMP1));
-    t->f.native = false;
-    x64_alu_imm(x, X_SUB, size, x64_r(RCX), 1);
-    uint8_t *none = x64_jcc(x, CC_Z);
-    x64_test(x, 1, x64_r(TMP1), TMP1);
-    tr_goto_if(t, CC_NZ, to, next);
-    if (!x->overflow)
-        x64_resolve(none, x->p);
-    tr_goto(t, next);
-    return true;
 }

@@ -208,8 +208,9 @@ void tr_seg_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size
 bool tr_seg_target(const struct tr *t, uint32_t *offset);
 void tr_seg_goto_tmp0(struct tr *t);
 bool tr_seg_flow(struct tr *t, bool *done);
-/* LOOP and its kin, in all modes. False: left to the interpreter. */
-bool tr_counted_branch(struct tr *t);
+/* The element of a string at register base, as wide as the address size. */
+void tr_seg_check_at(struct tr *t, unsigned seg, unsigned base, unsigned size, bool write,
+                     struct x64_rm *m);
 
 /* ---- x64_block.c ------------------------------------------------------------------------------- */
 
@@ -262,6 +263,7 @@ bool tr_target_offset(const struct tr *t, uint32_t *offset);
 bool tr_flow(struct tr *t, bool *done);
 bool tr_hot(struct tr *t);     /* x64_int.c: t->ir[t->k] */
 bool tr_general(struct tr *t); /* x64_gp.c */
+bool tr_loop(struct tr *t);    /* x64_loop.c */
 bool tr_native(struct tr *t);  /* x64_vec.c: the host's own instruction */
 /* Whether tr_native can do it, and what it needs in vector registers. */
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);
