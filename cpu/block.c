@@ -236,20 +236,35 @@ static bool code_overlaps(struct cpu *cpu, uint64_t ra, unsigned size)
     return false;
 }
 
-/* Kills the blocks that overlap; the 128-byte lines of the page that live ones still cover. */
+/* Kills the blocks that overlap; the 128-byte lines of the page that live ones still cover, or may. Code
+ * that is written is mostly met again in the same place, so the map is left as it is until a write hits
+ * nothing. */
 static uint32_t code_drop(struct cpu *cpu, uint64_t ra, unsigned size)
 {
     struct block_cache *c = cpu->blocks;
     uint64_t page = align_down(ra, PAGE_SIZE), last = ra + size - 1;
+    bool hit = false;
     uint32_t lines = 0;
 
-    for (struct block *b = c->pages[page_hash(page)]; b; b = b->page_next)
-        if (b->ra <= last && b->ra + b->bytes > ra)
+    for (struct block **p = &c->pages[page_hash(page)], *b; (b = *p);) {
+        if (b->ra <= last && b->ra + b->bytes > ra) {
+            hit |= !b->dead;
             kill(cpu, b);
-    for (struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next)
-        if (b->ra2 == page)
+        }
+        if (b->dead)
+            *p = b->page_next;
+        else
+            p = &b->page_next;
+    }
+    for (struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next) {
+        if (b->ra2 == page) {
+            hit |= !b->dead;
             kill(cpu, b);
-    struct code_map *m = map_make(c, page);
+        }
+    }
+    struct code_map *m = map_slot(c, page);
+    if (!hit || !m->valid || m->page != page)
+        m = map_make(c, page);
     for (unsigned k = 0; k < 32; k++)
         lines |= m->bits[2 * k] | m->bits[2 * k + 1] ? 1u << k : 0;
     return lines;
