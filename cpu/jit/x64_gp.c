@@ -119,6 +119,8 @@ static bool add_chain(struct tr *t, unsigned prefix)
 
     if (dst.is_mem || !x64_host_has(F_ADX))
         return false;
+    if (t->f.recipe.regs >> t->i->reg & 1) /* the flag is read even if none is needed afterwards */
+        tr_flags_store(t);
     tr_reg_changes(t, t->i->reg);
     if (!source(t, size, &rm))
         return false;
