@@ -1,6 +1,7 @@
 /* The block cache. See block.h. */
 #include <stdlib.h>
 
+#include "base/fifo.h"
 #include "base/hostmem.h"
 #include "cpu/block.h"
 #include "cpu/decode.h"
@@ -8,13 +9,13 @@
 #include "cpu/interp.h"
 #include "cpu/jit/jit.h"
 
-#define HASH_BITS 17
-#define HASH_SIZE (1u << HASH_BITS)
+#define HASH_BYTES     256u /* of the arena for each list: fewer than a block has */
+#define BLOCK_ALIGN    32u
 #define PAGE_HASH_SIZE 4096u
-#define INSN_MAX 15u /* bytes of the longest instruction */
+#define INSN_MAX       15u /* bytes of the longest instruction */
 
 /* Which bytes of a page live blocks were decoded from; a few pages at a time, made when the page is
- * first written. Bits of dead blocks may linger until the map is made anew. */
+ * first written, and made anew when one of its blocks is no more. */
 struct code_map {
     uint64_t page;
     uint64_t bits[PAGE_SIZE / 64];
@@ -22,27 +23,30 @@ struct code_map {
 };
 #define CODE_MAPS 64u
 
-/* Where a linear address led last: valid in the address space and TLB generation it was noted in. */
+/* Where a linear address led last: valid in the generation of the TLB it was noted in, and as long as the
+ * block has its memory. */
 struct jump {
     uint64_t lin, generation;
-    const struct tlb *space;
     struct block *to;
+    uint64_t time; /* of the block: fifo_time() */
 };
 #define JUMPS 4096u
 
 struct block_cache {
     uint8_t *arena;
-    size_t size, used;
-    struct block *hash[HASH_SIZE];
+    struct fifo room; /* of the arena */
+    uint64_t evicted;
+    unsigned hash_bits;
+    struct block **hash;
     struct block *pages[PAGE_HASH_SIZE];  /* by page of ra */
     struct block *pages2[PAGE_HASH_SIZE]; /* by ra2 */
     struct code_map maps[CODE_MAPS];
     struct jump jumps[JUMPS];
 };
 
-static unsigned hash_of(uint64_t ra, uint32_t mode)
+static struct block **hash_of(struct block_cache *c, uint64_t ra, uint32_t mode)
 {
-    return (unsigned)((ra ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS));
+    return &c->hash[(ra ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15ull >> (64 - c->hash_bits)];
 }
 
 static unsigned page_hash(uint64_t ra)
@@ -50,15 +54,22 @@ static unsigned page_hash(uint64_t ra)
     return (unsigned)(ra >> PAGE_SHIFT) & (PAGE_HASH_SIZE - 1);
 }
 
+static size_t hash_bytes(const struct block_cache *c)
+{
+    return sizeof(struct block *) << c->hash_bits;
+}
+
 struct block_cache *block_cache_new(size_t arena_bytes)
 {
     struct block_cache *c = hostmem_alloc(sizeof(*c));
     if (!c)
         return NULL;
-    c->size = arena_bytes;
+    fifo_init(&c->room, arena_bytes);
     c->arena = hostmem_alloc(arena_bytes);
-    if (!c->arena) {
-        hostmem_free(c, sizeof(*c));
+    c->hash_bits = 63u - (unsigned)__builtin_clzll(arena_bytes / HASH_BYTES);
+    c->hash = hostmem_alloc(hash_bytes(c));
+    if (!c->arena || !c->hash) {
+        block_cache_free(c);
         return NULL;
     }
     return c;
@@ -68,15 +79,44 @@ void block_cache_free(struct block_cache *c)
 {
     if (!c)
         return;
-    hostmem_free(c->arena, c->size);
+    if (c->arena)
+        hostmem_free(c->arena, c->room.size);
+    if (c->hash)
+        hostmem_free(c->hash, hash_bytes(c));
     hostmem_free(c, sizeof(*c));
+}
+
+uint64_t blocks_evicted(const struct block_cache *c)
+{
+    return c->evicted;
+}
+
+/* Of other CPUs that share the memory nothing is known here: then a write to a line clears its flag when
+ * it finds no code (cpu_code_written). */
+static void no_code_in(struct cpu *cpu, uint64_t page)
+{
+    if (cpu->ncpus == 1)
+        physmap_code_set_lines(cpu->env.mem, page, 0);
+}
+
+static void disarm_pages(struct cpu *cpu)
+{
+    struct block_cache *c = cpu->blocks;
+
+    for (unsigned k = 0; k < PAGE_HASH_SIZE; k++) {
+        for (const struct block *b = c->pages[k]; b; b = b->page_next)
+            no_code_in(cpu, align_down(b->ra, PAGE_SIZE));
+        for (const struct block *b = c->pages2[k]; b; b = b->page2_next)
+            no_code_in(cpu, b->ra2);
+    }
 }
 
 void blocks_flush(struct cpu *cpu)
 {
     struct block_cache *c = cpu->blocks;
-    c->used = 0;
-    memset(c->hash, 0, sizeof(c->hash));
+    disarm_pages(cpu);
+    fifo_init(&c->room, c->room.size);
+    memset(c->hash, 0, hash_bytes(c));
     memset(c->pages, 0, sizeof(c->pages));
     memset(c->pages2, 0, sizeof(c->pages2));
     memset(c->jumps, 0, sizeof(c->jumps));
@@ -124,7 +164,7 @@ static void drop_link_out(struct block_link *link)
 
 static void unhash(struct block_cache *c, struct block *b)
 {
-    for (struct block **p = &c->hash[hash_of(b->ra, b->mode)]; *p; p = &(*p)->hash_next) {
+    for (struct block **p = hash_of(c, b->ra, b->mode); *p; p = &(*p)->hash_next) {
         if (*p == b) {
             *p = b->hash_next;
             return;
@@ -154,18 +194,37 @@ static void drop_code(struct cpu *cpu, struct block *b)
             jit_drop_code(cpu, h);
 }
 
-static void kill(struct cpu *cpu, struct block *b)
+static void unlist(struct block_cache *c, struct block *b)
 {
-    struct block_cache *c = cpu->blocks;
-
-    if (b->dead)
+    *b->page_at = b->page_next;
+    if (b->page_next)
+        b->page_next->page_at = b->page_at;
+    if (b->ra2 == RA_NONE)
         return;
+    for (struct block **p = &c->pages2[page_hash(b->ra2)]; *p; p = &(*p)->page2_next) {
+        if (*p == b) {
+            *p = b->page2_next;
+            return;
+        }
+    }
+}
+
+/* Nothing leads to b any more, nor counts it. */
+static void detach(struct cpu *cpu, struct block *b)
+{
     drop_code(cpu, b);
     b->dead = true;
-    unhash(c, b);
+    unhash(cpu->blocks, b);
+    unlist(cpu->blocks, b);
     drop_links_in(b);
     drop_link_out(&b->link[0]);
     drop_link_out(&b->link[1]);
+}
+
+/* It may be running. */
+static void kill(struct cpu *cpu, struct block *b)
+{
+    detach(cpu, b);
     for (unsigned k = 0; k <= b->n; k++)
         b->insn[k].fn = interp_leave_dead;
 }
@@ -193,37 +252,42 @@ static void map_add_block(struct code_map *m, const struct block *b, uint64_t pa
         map_add(m, 0, start + bytes - PAGE_SIZE);
 }
 
-/* Takes dead blocks out of a page's list and adds the live ones to the map. */
-static void sweep(struct block **head, bool second, uint64_t page, struct code_map *m)
-{
-    for (struct block **p = head; *p;) {
-        struct block *b = *p, **next = second ? &b->page2_next : &b->page_next;
-        if (b->dead) {
-            *p = *next;
-            continue;
-        }
-        map_add_block(m, b, page);
-        p = next;
-    }
-}
-
 static struct code_map *map_make(struct block_cache *c, uint64_t page)
 {
     struct code_map *m = map_slot(c, page);
     memset(m, 0, sizeof(*m));
     m->page = page;
     m->valid = true;
-    sweep(&c->pages[page_hash(page)], false, page, m);
-    sweep(&c->pages2[page_hash(page)], true, page, m);
+    for (const struct block *b = c->pages[page_hash(page)]; b; b = b->page_next)
+        map_add_block(m, b, page);
+    for (const struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next)
+        map_add_block(m, b, page);
     return m;
+}
+
+static struct code_map *map_of(struct block_cache *c, uint64_t page)
+{
+    struct code_map *m = map_slot(c, page);
+    return m->valid && m->page == page ? m : map_make(c, page);
+}
+
+/* Which of these 128-byte lines of the page live blocks cover. */
+static uint32_t code_lines(struct block_cache *c, uint64_t page, uint32_t of)
+{
+    const struct code_map *m = map_of(c, page);
+    uint32_t lines = 0;
+
+    for (; of; of &= of - 1) {
+        unsigned k = (unsigned)__builtin_ctz(of);
+        lines |= m->bits[2 * k] | m->bits[2 * k + 1] ? 1u << k : 0;
+    }
+    return lines;
 }
 
 static bool code_overlaps(struct cpu *cpu, uint64_t ra, unsigned size)
 {
     uint64_t page = align_down(ra, PAGE_SIZE);
-    struct code_map *m = map_slot(cpu->blocks, page);
-    if (!m->valid || m->page != page)
-        m = map_make(cpu->blocks, page);
+    const struct code_map *m = map_of(cpu->blocks, page);
     for (unsigned k = (unsigned)(ra - page); k < ra - page + size; k++) {
         if (k % 64 == 0 && ra - page + size - k >= 64) { /* DMA: word by word */
             if (m->bits[k / 64])
@@ -236,52 +300,48 @@ static bool code_overlaps(struct cpu *cpu, uint64_t ra, unsigned size)
     return false;
 }
 
-/* Kills the blocks that overlap; the 128-byte lines of the page that live ones still cover, or may. Code
- * that is written is mostly met again in the same place, so the map is left as it is until a write hits
- * nothing. */
-static uint32_t code_drop(struct cpu *cpu, uint64_t ra, unsigned size)
+/* Kills the blocks that overlap. */
+static void code_drop(struct cpu *cpu, uint64_t ra, unsigned size)
 {
     struct block_cache *c = cpu->blocks;
     uint64_t page = align_down(ra, PAGE_SIZE), last = ra + size - 1;
-    bool hit = false;
+    struct block *next;
+
+    for (struct block *b = c->pages[page_hash(page)]; b; b = next) {
+        next = b->page_next;
+        if (b->ra <= last && b->ra + b->bytes > ra)
+            kill(cpu, b);
+    }
+    for (struct block *b = c->pages2[page_hash(page)]; b; b = next) {
+        next = b->page2_next;
+        if (b->ra2 == page)
+            kill(cpu, b);
+    }
+    map_slot(c, page)->valid = false;
+}
+
+static uint32_t all_lines(struct cpu *const *cpus, unsigned n, uint64_t page, uint32_t of)
+{
     uint32_t lines = 0;
 
-    for (struct block **p = &c->pages[page_hash(page)], *b; (b = *p);) {
-        if (b->ra <= last && b->ra + b->bytes > ra) {
-            hit |= !b->dead;
-            kill(cpu, b);
-        }
-        if (b->dead)
-            *p = b->page_next;
-        else
-            p = &b->page_next;
-    }
-    for (struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next) {
-        if (b->ra2 == page) {
-            hit |= !b->dead;
-            kill(cpu, b);
-        }
-    }
-    struct code_map *m = map_slot(c, page);
-    if (!hit || !m->valid || m->page != page)
-        m = map_make(c, page);
-    for (unsigned k = 0; k < 32; k++)
-        lines |= m->bits[2 * k] | m->bits[2 * k + 1] ? 1u << k : 0;
+    for (unsigned k = 0; k < n; k++)
+        lines |= code_lines(cpus[k]->blocks, page, of);
     return lines;
 }
 
 void cpu_code_written(struct cpu *const *cpus, unsigned n, uint64_t ra, unsigned size)
 {
-    uint32_t lines = 0;
+    uint64_t page = align_down(ra, PAGE_SIZE);
+    uint32_t hit = (2u << ((ra + size - 1 - page) >> 7)) - (1u << ((ra - page) >> 7));
     bool overlaps = false;
 
     for (unsigned k = 0; k < n; k++)
         overlaps |= code_overlaps(cpus[k], ra, size);
-    if (!overlaps)
-        return;
-    for (unsigned k = 0; k < n; k++)
-        lines |= code_drop(cpus[k], ra, size);
-    physmap_code_set_lines(cpus[0]->env.mem, align_down(ra, PAGE_SIZE), lines);
+    for (unsigned k = 0; overlaps && k < n; k++)
+        code_drop(cpus[k], ra, size);
+    /* Data beside code stay as they are; but of lines that have no code left no write is told again. */
+    if (overlaps || all_lines(cpus, n, page, hit) != hit)
+        physmap_code_set_lines(cpus[0]->env.mem, page, all_lines(cpus, n, page, UINT32_MAX));
 }
 
 void cpu_view_changed(struct cpu *cpu)
@@ -293,7 +353,7 @@ void cpu_view_changed(struct cpu *cpu)
 
 static struct block *search(struct block_cache *c, uint64_t ra, uint32_t mode)
 {
-    for (struct block *b = c->hash[hash_of(ra, mode)]; b; b = b->hash_next)
+    for (struct block *b = *hash_of(c, ra, mode); b; b = b->hash_next)
         if (b->ra == ra && b->mode == mode)
             return b;
     return NULL;
@@ -311,16 +371,19 @@ static struct block *by_address(struct cpu *cpu, uint64_t lin)
 
     if (e->exec != (lin & PAGE_MASK))
         return NULL;
-    return search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0), cpu->mode);
+    return search(cpu->blocks, lin + e->addend - (uintptr_t)physmap_host(cpu->env.mem, 0),
+                  cpu->mode);
 }
 
 static struct block *lookup_slow(struct cpu *cpu, uint64_t lin, struct jump *j)
 {
+    struct block_cache *c = cpu->blocks;
     struct block *b = by_address(cpu, lin);
 
     if (!b || b->ra2 != RA_NONE)
         return NULL;
-    *j = (struct jump){lin, cpu->mmu.generation, cpu->mmu.tlb, b};
+    *j = (struct jump){lin, cpu->mmu.tlb->generation, b,
+                       fifo_time(&c->room, (size_t)((uint8_t *)b - c->arena))};
     return b;
 }
 
@@ -337,8 +400,8 @@ struct block *block_lookup(struct cpu *cpu, uint64_t rip)
     struct jump *j = &cpu->blocks->jumps[(lin ^ lin >> 12) & (JUMPS - 1)];
     struct block *b = j->to;
 
-    if (UNLIKELY(!b || j->lin != lin || j->generation != cpu->mmu.generation ||
-                 j->space != cpu->mmu.tlb || b->mode != cpu->mode || b->dead)) {
+    if (UNLIKELY(!b || j->lin != lin || j->generation != cpu->mmu.tlb->generation ||
+                 j->time < fifo_oldest(&cpu->blocks->room) || b->mode != cpu->mode || b->dead)) {
         b = lookup_slow(cpu, lin, j);
         if (!b)
             return NULL;
@@ -350,20 +413,63 @@ struct block *block_lookup(struct cpu *cpu, uint64_t rip)
 
 /* ---- decoding -------------------------------------------------------------------------------- */
 
-static struct block *arena_alloc(struct block_cache *c)
+static size_t block_bytes(unsigned insns)
 {
-    size_t need = sizeof(struct block) + (BLOCK_MAX + 1) * sizeof(struct insn);
-    if (c->used + need > c->size)
-        return NULL;
-    struct block *b = (struct block *)(void *)(c->arena + c->used);
-    memset(b, 0, sizeof(*b));
-    return b;
+    return (sizeof(struct block) + (insns + 1u) * sizeof(struct insn) + BLOCK_ALIGN - 1) &
+           ~(size_t)(BLOCK_ALIGN - 1);
 }
 
-static void arena_commit(struct block_cache *c, const struct block *b)
+static bool page_has_blocks(const struct block_cache *c, uint64_t page)
 {
-    size_t bytes = sizeof(*b) + (b->n + 1u) * sizeof(struct insn);
-    c->used += (bytes + 63) & ~(size_t)63;
+    for (const struct block *b = c->pages[page_hash(page)]; b; b = b->page_next)
+        if (align_down(b->ra, PAGE_SIZE) == page)
+            return true;
+    for (const struct block *b = c->pages2[page_hash(page)]; b; b = b->page2_next)
+        if (b->ra2 == page)
+            return true;
+    return false;
+}
+
+/* One of the page's blocks has gone, without a write. */
+static void page_lost(struct cpu *cpu, uint64_t page)
+{
+    struct code_map *m = map_slot(cpu->blocks, page);
+
+    if (m->page == page)
+        m->valid = false;
+    if (!page_has_blocks(cpu->blocks, page))
+        no_code_in(cpu, page);
+}
+
+static void evict_oldest(struct cpu *cpu)
+{
+    struct block_cache *c = cpu->blocks;
+    struct block *b = (struct block *)(void *)(c->arena + c->room.tail);
+
+    if (!b->dead) {
+        detach(cpu, b);
+        page_lost(cpu, align_down(b->ra, PAGE_SIZE));
+        if (b->ra2 != RA_NONE)
+            page_lost(cpu, b->ra2);
+        c->evicted++;
+    }
+    fifo_give(&c->room, block_bytes(b->n));
+}
+
+/* NULL: there is no room, and while a block runs none is made. */
+static struct block *arena_alloc(struct cpu *cpu)
+{
+    struct block_cache *c = cpu->blocks;
+    struct block *b;
+
+    while (!fifo_room(&c->room, block_bytes(BLOCK_MAX))) {
+        if (cpu->blk)
+            return NULL;
+        evict_oldest(cpu);
+    }
+    b = (struct block *)(void *)(c->arena + c->room.head);
+    memset(b, 0, sizeof(*b));
+    return b;
 }
 
 /* Up to 15 bytes at lin that may cross into another page. How many could be had before a fault
@@ -471,11 +577,15 @@ static void map_note(struct block_cache *c, const struct block *b, uint64_t page
 static void insert(struct cpu *cpu, struct block *b)
 {
     struct block_cache *c = cpu->blocks;
-    unsigned h = hash_of(b->ra, b->mode), p = page_hash(b->ra);
+    struct block **h = hash_of(c, b->ra, b->mode);
+    unsigned p = page_hash(b->ra);
 
-    b->hash_next = c->hash[h];
-    c->hash[h] = b;
+    b->hash_next = *h;
+    *h = b;
     b->page_next = c->pages[p];
+    b->page_at = &c->pages[p];
+    if (b->page_next)
+        b->page_next->page_at = &b->page_next;
     c->pages[p] = b;
     map_note(c, b, align_down(b->ra, PAGE_SIZE));
     if (b->ra2 != RA_NONE) {
@@ -504,11 +614,8 @@ static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t 
     struct block *b;
 
     cpu->stat_block_misses++;
-    b = arena_alloc(c);
-    if (!b) {
-        blocks_flush(cpu);
-        b = arena_alloc(c);
-    }
+    b = arena_alloc(cpu);
+    CHECK(b);
     b->ra = ra;
     b->ra2 = RA_NONE;
     b->mode = mode;
@@ -522,7 +629,7 @@ static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t 
         b->dead = true;
         return b;
     }
-    arena_commit(c, b);
+    fifo_take(&c->room, block_bytes(b->n));
     insert(cpu, b);
     jit_block_made(cpu, b);
     return b;
@@ -532,7 +639,7 @@ struct block *block_at(struct cpu *cpu, uint64_t ra, uint32_t mode, bool decode)
 {
     struct block *b = search(cpu->blocks, ra, mode);
 
-    if (b || !decode || !(b = arena_alloc(cpu->blocks)))
+    if (b || !decode || !(b = arena_alloc(cpu)))
         return b;
     b->ra = ra;
     b->ra2 = RA_NONE;
@@ -541,7 +648,7 @@ struct block *block_at(struct cpu *cpu, uint64_t ra, uint32_t mode, bool decode)
                PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
     if (b->n == 0)
         return NULL;
-    arena_commit(cpu->blocks, b);
+    fifo_take(&cpu->blocks->room, block_bytes(b->n));
     insert(cpu, b);
     jit_block_made(cpu, b);
     return b;

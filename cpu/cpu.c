@@ -9,9 +9,10 @@
 #include "cpu/sys.h"
 #include "cpu/xsave.h"
 
-/* Room for about a third of a million decoded instructions; not resident until used. */
-#define BLOCK_ARENA_BYTES (64 * MIB) /* of decoded code, at most, for one CPU ... */
-#define BLOCK_ARENA_ALL   (192 * MIB) /* ... and for all together */
+/* Of a hundred bytes of code memory, those for translations. Of the blocks that Linux and its compiler
+ * decode, 370 bytes each, four of ten are translated, to 900 bytes each with what is known of them. */
+#define TRANSLATED_PART 50
+#define BLOCK_ARENA_BYTES (16 * MIB) /* of decoded code, until somebody says */
 
 /* ---- interrupts from outside ---------------------------------------------------------------- */
 
@@ -220,7 +221,7 @@ struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const str
         error_set(err, ERR_NOMEM, "not enough memory for a CPU: close something");
         return NULL;
     }
-    cpu->blocks = block_cache_new(MIN(BLOCK_ARENA_BYTES, BLOCK_ARENA_ALL / ncpus));
+    cpu->blocks = block_cache_new(BLOCK_ARENA_BYTES);
     cpu->decode = decode_tables_new();
     if (!cpu->blocks || !cpu->decode) {
         cpu_free(cpu);
@@ -241,12 +242,31 @@ struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const str
     return cpu;
 }
 
-bool cpu_use_translator(struct cpu *cpu, size_t code_bytes, unsigned threshold)
+bool cpu_set_code_cache(struct cpu *cpu, size_t bytes)
 {
-    cpu->tr.jit = jit_new(cpu, code_bytes);
-    if (cpu->tr.jit && threshold)
+    struct block_cache *c = block_cache_new(bytes);
+
+    if (!c)
+        return false;
+    blocks_flush(cpu);
+    block_cache_free(cpu->blocks);
+    cpu->blocks = c;
+    return true;
+}
+
+bool cpu_use_translator(struct cpu *cpu, size_t bytes, unsigned threshold)
+{
+    size_t code = MAX(bytes / 100 * TRANSLATED_PART, (size_t)JIT_MIN);
+
+    CHECK(bytes >= code + BLOCK_ARENA_MIN);
+    if (!cpu_set_code_cache(cpu, bytes - code))
+        return false;
+    cpu->tr.jit = jit_new(cpu, code);
+    if (!cpu->tr.jit)
+        return false;
+    if (threshold)
         jit_set_threshold(cpu->tr.jit, threshold);
-    return cpu->tr.jit != NULL;
+    return true;
 }
 
 void cpu_free(struct cpu *cpu)

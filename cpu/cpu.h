@@ -216,6 +216,8 @@ struct block_cache;
 struct decode_tables;
 struct insn;
 
+#define CPU_SPANS 6
+
 /* What translated code addresses besides the CPU's registers; valid while it runs. */
 struct cpu_jit {
     uint64_t rip_page;       /* RIP of the first byte of the page that runs */
@@ -223,6 +225,8 @@ struct cpu_jit {
     uint64_t host_sp;        /* the host's stack pointer as generated code was entered */
     uint64_t spill;          /* a value kept across a TLB check */
     uint64_t linear;         /* address of the operand being checked */
+    uint64_t span[CPU_SPANS]; /* addends of pages that have been checked for more than one access */
+    struct block *broken;    /* unit whose check for several accesses has failed, or NULL */
     uint32_t cookie;         /* names address space, its TLB generation and mode in `jumps` */
     uint32_t vec_live;       /* guest vector registers are in the host's: enum jit_vec */
     uint32_t host_flags;     /* arithmetic flags as LAHF and SETO give them: flags.h */
@@ -309,9 +313,14 @@ extern const struct vmstate vm_cpu;
 struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const struct cpu_env *env,
                     struct error *err);
 void cpu_free(struct cpu *cpu);
-/* Translates blocks that have been entered `threshold` times (0: as many as pays), in code_bytes of memory.
- * False if there is no backend for this host, or no such memory: everything is interpreted then. */
-bool cpu_use_translator(struct cpu *cpu, size_t code_bytes, unsigned threshold);
+/* What is enough for one CPU's code; guests run faster with more. */
+#define CODE_CACHE_MIN ((size_t)512 * 1024)
+/* Bounds decoded code, before the CPU runs. False if there is no such memory: as it was. */
+bool cpu_set_code_cache(struct cpu *cpu, size_t bytes);
+/* Translates blocks that have been entered `threshold` times (0: as many as pays). Decoded and translated
+ * code together take so many bytes. False if there is no backend for this
+ * host, or no such memory: everything is interpreted then. Before the CPU runs. */
+bool cpu_use_translator(struct cpu *cpu, size_t bytes, unsigned threshold);
 const char *cpu_model_name(unsigned n); /* NULL past the last */
 /* Power-on or INIT state, SDM vol. 3, table 9-1. */
 void cpu_reset(struct cpu *cpu, bool init_only);

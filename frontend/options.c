@@ -511,7 +511,7 @@ static const struct option_def run_options[] = {
     {"engine", "ENGINE", opt_engine,
      "auto: translate hot code; interp; jit: translate all code;\n"
      "lockstep: two machines side by side, compared (default auto)"},
-    {"code-cache", "SIZE", opt_code_cache, "memory for translated code (default 128M)"},
+    {"code-cache", "SIZE", opt_code_cache, "memory for decoded and translated code (default 128M)"},
     {"clock", "CLOCK", opt_clock,
      "host: guest time follows the host's (default)\n"
      "insn: guest time counts instructions; repeatable"},

@@ -288,6 +288,7 @@ static void print_translator(const tnm_stats *st)
             "translated blocks %16" PRIu64 "   %.1f instructions each, %" PRIu64 " refused\n"
             "translated code   %16" PRIu64 "   bytes, %.1f for one of the guest\n"
             "translation time  %16.3f   seconds, %.2f us a block\n"
+            "blocks given up   %16" PRIu64 "   for room, and %" PRIu64 " translations before them\n"
             "code cache emptied%16" PRIu64 "\n"
             "entries           %16" PRIu64 "\n"
             "slow instructions %16" PRIu64 "   by the interpreter, and on\n"
@@ -297,7 +298,7 @@ static void print_translator(const tnm_stats *st)
             st->jit_blocks, (double)st->jit_insns / (double)st->jit_blocks, st->jit_refused,
             st->jit_host_bytes, (double)st->jit_host_bytes / (double)st->jit_guest_bytes,
             (double)st->jit_ns / 1e9, (double)st->jit_ns / 1e3 / (double)st->jit_blocks,
-            st->jit_flushes, st->jit_enters, st->jit_slow, st->jit_ends, st->jit_lookups,
+            st->blocks_evicted, st->jit_evicted, st->jit_flushes, st->jit_enters, st->jit_slow, st->jit_ends, st->jit_lookups,
             100.0 - percent_hit(st->jit_lookups, st->jit_lookup_misses), st->jit_links);
 }
 

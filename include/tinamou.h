@@ -68,7 +68,8 @@ typedef struct tnm_config {
     const char *cpu_model;
     enum tnm_clock clock;
     enum tnm_engine engine;
-    uint64_t code_cache;        /* bytes of translated code at most, all vCPUs together */
+    uint64_t code_cache;        /* bytes of decoded and translated code at most, all vCPUs together; each
+                                   has 512 KiB at least */
     tnm_disk disks[TNM_MAX_DISKS];
     unsigned ndisks;
     const char *cdrom, *floppy; /* NULL: empty drive (cdrom: present and empty) */
@@ -124,10 +125,12 @@ size_t tnm_cpu_describe(tnm_machine *m, unsigned n, char *buf, size_t size);
 
 typedef struct tnm_stats {
     uint64_t insns, blocks, block_misses, tlb_slow, tlb_fills, tlb_flushes, interrupts, exceptions;
+    uint64_t blocks_evicted /* decoded ones, for others' room */;
     uint64_t host_ns, idle_ns, virtual_ns;
     /* The translator. Of the instructions it translated: */
     uint64_t jit_blocks, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
-        jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */;
+        jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */,
+        jit_evicted /* for others' room */;
     /* Ways into and out of its code: */
     uint64_t jit_enters, jit_slow /* single instructions by the interpreter */, jit_ends /* those that
         end a run */, jit_links, jit_lookups /* indirect branches not in the table */,

@@ -297,9 +297,10 @@ static bool create_cpus(struct tnm_machine *m, struct error *err)
         if (!m->cpu[i])
             return false;
         m->ncpus = i + 1;
-        if (m->cfg.engine != TNM_ENGINE_INTERP)
-            cpu_use_translator(m->cpu[i], m->cfg.code_cache / m->cfg.cpus,
-                               m->cfg.engine == TNM_ENGINE_JIT);
+        size_t code = MAX((size_t)(m->cfg.code_cache / m->cfg.cpus), CODE_CACHE_MIN);
+        if (m->cfg.engine == TNM_ENGINE_INTERP ||
+            !cpu_use_translator(m->cpu[i], code, m->cfg.engine == TNM_ENGINE_JIT))
+            cpu_set_code_cache(m->cpu[i], code);
     }
     if (m->ncpus > 1 && !machine_cpu_has_apic(m))
         return error_set(err, ERR_INVALID,
@@ -440,6 +441,7 @@ static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
     out->jit_ns += j->ns;
     out->jit_refused += j->refused;
     out->jit_flushes += j->flushes;
+    out->jit_evicted += j->evicted;
     out->jit_enters += j->enters;
     out->jit_slow += j->one;
     out->jit_ends += j->end_left;
@@ -458,6 +460,7 @@ void tnm_get_stats(const tnm_machine *m, tnm_stats *out)
         const struct cpu *c = m->cpu[i];
         out->blocks += c->stat_blocks;
         out->block_misses += c->stat_block_misses;
+        out->blocks_evicted += blocks_evicted(c->blocks);
         out->tlb_slow += c->mmu.stat_slow;
         out->tlb_fills += c->mmu.stat_fills;
         out->tlb_flushes += c->mmu.stat_flushes + c->mmu.stat_page_flushes;

@@ -21,6 +21,7 @@
 #define TLB_SIZE   (1u << TLB_BITS)
 #define MMU_SPACES 8
 #define TLB_INVALID UINT64_MAX
+#define TLB_CODE_BITS 2048u
 
 enum mmu_index { MMU_USER, MMU_SUPER, MMU_SUPER_AC, MMU_INDEXES };
 enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
@@ -48,6 +49,10 @@ struct tlb {
     uint64_t large_lo, large_hi; /* linear range with all large pages of this table */
     uint64_t large_size;         /* the largest of them; 0: none */
     uint16_t keys;               /* protection keys that entries depend on */
+    /* What caches of translations of code compare: another number, of no other table, whenever one that
+     * has stood here may have ended. */
+    uint64_t generation;
+    uint64_t code[TLB_CODE_BITS / 64]; /* pages, hashed, that could be fetched since it last changed */
 };
 
 /* Page-fault error code bits, SDM vol. 3, 4.7. */
@@ -57,6 +62,8 @@ struct mmu_fault {
     uint64_t addr;  /* for CR2 */
     uint32_t error; /* PFEC_ bits */
     bool gp;        /* not a page fault: a non-canonical address (#GP or #SS) */
+    bool kept;      /* mmu_fill met it: the access that follows does, without another walk */
+    uint8_t acc;    /* ... if it is of this kind, enum mmu_access */
 };
 
 /* A watched linear range (debug registers, debugger): len 1, 2, 4, 8 or any for a debugger. */
@@ -90,7 +97,7 @@ struct mmu {
     void *opaque;
 
     struct mmu_fault fault;
-    uint64_t generation; /* grows with every flush: caches of translations compare it */
+    uint64_t generation; /* the last that a table was given */
     uint64_t stat_fills, stat_slow, stat_flushes, stat_page_flushes;
 };
 
@@ -135,6 +142,10 @@ bool mmu_write(struct mmu *u, uint64_t lin, uint64_t value, unsigned size, enum 
  * A and D as a write would; for read-modify-write and multi-part stores. */
 bool mmu_probe_write(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index);
 bool mmu_probe_read(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index);
+/* Fills the TLB for an access to lin that is about to happen. True: a look at the tag of its kind is all
+ * that it needs now. A page fault is kept in u->fault for the access: page tables in registers may
+ * say something else the next time. If it is not made after all, clear fault.kept. */
+bool mmu_fill(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index);
 /* Host pointer for direct use of lin up to the end of its page, or NULL when the page cannot be
  * accessed directly that way (MMIO, flags set, watched); then *faulted says whether it would fault
  * (u->fault filled). For writes, the pointer is valid until the next call of anything here. */

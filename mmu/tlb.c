@@ -28,11 +28,29 @@ static_assert(sizeof(struct tlb_entry) == 32, "inline look-ups scale by 32");
 
 /* ---- spaces ---------------------------------------------------------------------------------- */
 
-static void tlb_clear(struct tlb *t)
+/* Translations of code that t may have had do not hold any more. */
+static void code_gone(struct mmu *u, struct tlb *t)
+{
+    memset(t->code, 0, sizeof(t->code));
+    t->generation = ++u->generation;
+}
+
+static uint64_t *code_word(struct tlb *t, uint64_t lin)
+{
+    return &t->code[(lin >> PAGE_SHIFT) % TLB_CODE_BITS / 64];
+}
+
+static uint64_t code_bit(uint64_t lin)
+{
+    return BIT64((lin >> PAGE_SHIFT) & 63);
+}
+
+static void tlb_clear(struct mmu *u, struct tlb *t)
 {
     memset(t->e, 0xff, sizeof(t->e));
     memset((uint8_t *)t + sizeof(t->e), 0, sizeof(*t) - sizeof(t->e));
     t->large_lo = UINT64_MAX;
+    code_gone(u, t);
 }
 
 static void entry_drop(struct tlb *t, unsigned index, unsigned slot)
@@ -46,8 +64,9 @@ static void entry_drop(struct tlb *t, unsigned index, unsigned slot)
     t->large[index][slot / 64] &= keep;
 }
 
-static void tlb_flush(struct tlb *t, bool global_too)
+static void tlb_flush(struct mmu *u, struct tlb *t, bool global_too)
 {
+    code_gone(u, t);
     for (unsigned index = 0; index < MMU_INDEXES; index++) {
         for (unsigned w = 0; w < WORDS; w++) {
             uint64_t bits = t->used[index][w];
@@ -65,26 +84,26 @@ static void tlb_flush(struct tlb *t, bool global_too)
 }
 
 /* Drops what translates lin, all pieces if that is a large page; globals_only for the other
- * address spaces of INVLPG. True if code could be fetched by any of it. */
-static bool tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
+ * address spaces of INVLPG. */
+static void tlb_flush_page(struct mmu *u, struct tlb *t, uint64_t lin, bool globals_only)
 {
     uint64_t page = lin & PAGE_MASK;
     unsigned slot = (unsigned)(lin >> PAGE_SHIFT) & (TLB_SIZE - 1);
-    bool code = false;
+    bool large = lin >= t->large_lo && lin <= t->large_hi;
 
+    if (large || (*code_word(t, lin) & code_bit(lin)))
+        code_gone(u, t);
     for (unsigned index = 0; index < MMU_INDEXES; index++) {
         uint64_t bit = BIT64(slot & 63);
         const uint64_t *set = globals_only ? t->global[index] : t->used[index];
         const struct tlb_entry *e = &t->e[index][slot];
         if ((set[slot / 64] & bit) &&
             ((e->read & PAGE_MASK) == page || (e->write & PAGE_MASK) == page ||
-             (e->exec & PAGE_MASK) == page)) {
-            code |= e->exec != TLB_INVALID;
+             (e->exec & PAGE_MASK) == page))
             entry_drop(t, index, slot);
-        }
     }
-    if (lin < t->large_lo || lin > t->large_hi)
-        return code;
+    if (!large)
+        return;
     uint64_t mask = ~(t->large_size - 1);
     for (unsigned index = 0; index < MMU_INDEXES; index++) {
         for (unsigned w = 0; w < WORDS; w++) {
@@ -96,14 +115,11 @@ static bool tlb_flush_page(struct tlb *t, uint64_t lin, bool globals_only)
                 const struct tlb_entry *e = &t->e[index][s];
                 /* Any valid tag names the page; an invalid one matches the top page: harmless. */
                 if (!((e->read ^ lin) & mask) || !((e->write ^ lin) & mask) ||
-                    !((e->exec ^ lin) & mask)) {
-                    code |= e->exec != TLB_INVALID;
+                    !((e->exec ^ lin) & mask))
                     entry_drop(t, index, s);
-                }
             }
         }
     }
-    return code;
 }
 
 static int space_of(const struct mmu *u, uint16_t pcid)
@@ -127,9 +143,9 @@ static void space_enter(struct mmu *u, uint16_t pcid)
                 n = i;
         }
         if (u->space_used[n])
-            tlb_flush(&u->spaces[n], true);
+            tlb_flush(u, &u->spaces[n], true);
         else
-            tlb_clear(&u->spaces[n]); /* untouched memory until now */
+            tlb_clear(u, &u->spaces[n]); /* untouched memory until now */
         u->space_pcid[n] = pcid;
         u->space_large[n] = false;
     }
@@ -163,9 +179,8 @@ static void flush_spaces(struct mmu *u, bool global_too)
 {
     for (int i = 0; i < MMU_SPACES; i++) {
         if (u->space_used[i])
-            tlb_flush(&u->spaces[i], global_too);
+            tlb_flush(u, &u->spaces[i], global_too);
     }
-    u->generation++;
     u->stat_flushes++;
 }
 
@@ -194,10 +209,9 @@ void mmu_load_cr3(struct mmu *u, uint64_t cr3, bool noflush)
     u->cr3 = cr3;
     space_enter(u, pcide ? cr3 & 0xfff : 0);
     if (!(pcide && noflush)) {
-        tlb_flush(u->tlb, false);
+        tlb_flush(u, u->tlb, false);
         u->stat_flushes++;
     }
-    u->generation++;
 }
 
 void mmu_set_a20(struct mmu *u, bool on)
@@ -221,10 +235,8 @@ void mmu_set_pkru(struct mmu *u, uint32_t pkru)
     }
     for (int i = 0; keys && i < MMU_SPACES; i++) {
         if (u->space_used[i] && (u->spaces[i].keys & keys))
-            tlb_flush(&u->spaces[i], true);
+            tlb_flush(u, &u->spaces[i], true);
     }
-    if (keys)
-        u->generation++;
 }
 
 void mmu_invlpg(struct mmu *u, uint64_t lin)
@@ -233,9 +245,8 @@ void mmu_invlpg(struct mmu *u, uint64_t lin)
         return; /* SDM vol. 2, INVLPG: no operation */
     for (int i = 0; i < MMU_SPACES; i++) {
         if (u->space_used[i])
-            tlb_flush_page(&u->spaces[i], lin, &u->spaces[i] != u->tlb);
+            tlb_flush_page(u, &u->spaces[i], lin, &u->spaces[i] != u->tlb);
     }
-    u->generation++;
     u->stat_page_flushes++;
 }
 
@@ -243,20 +254,18 @@ void mmu_invpcid_addr(struct mmu *u, uint16_t pcid, uint64_t lin)
 {
     int n = space_of(u, pcid);
 
-    u->generation++;
     u->stat_page_flushes++;
     if (n >= 0)
-        tlb_flush_page(&u->spaces[n], lin, false);
+        tlb_flush_page(u, &u->spaces[n], lin, false);
 }
 
 void mmu_invpcid_single(struct mmu *u, uint16_t pcid)
 {
     int n = space_of(u, pcid);
 
-    u->generation++;
     u->stat_flushes++;
     if (n >= 0)
-        tlb_flush(&u->spaces[n], false);
+        tlb_flush(u, &u->spaces[n], false);
 }
 
 void mmu_invpcid_all(struct mmu *u, bool global_too)
@@ -305,11 +314,10 @@ static void flush_watched(struct mmu *u)
         for (uint64_t k = 0; k < pages; k++) {
             for (int i = 0; i < MMU_SPACES; i++) {
                 if (u->space_used[i])
-                    tlb_flush_page(&u->spaces[i], w->addr + (k << PAGE_SHIFT), false);
+                    tlb_flush_page(u, &u->spaces[i], w->addr + (k << PAGE_SHIFT), false);
             }
         }
     }
-    u->generation++;
 }
 
 void mmu_set_watches(struct mmu *u, const struct mmu_watch *w, unsigned n)
@@ -356,6 +364,18 @@ static void note_large(struct mmu *u, struct tlb *t, uint64_t lin, uint64_t size
     u->space_large[t - u->spaces] = true;
 }
 
+/* mmu_fill has met the fault of this very access. */
+static bool fault_kept(struct mmu *u, uint64_t lin, enum mmu_access acc)
+{
+    if (LIKELY(!u->fault.kept))
+        return false;
+    u->fault.kept = false;
+    if (u->fault.acc != acc || (u->fault.addr & PAGE_MASK) != (lin & PAGE_MASK))
+        return false;
+    u->fault.addr = lin;
+    return true;
+}
+
 static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access acc,
                                   enum mmu_index index)
 {
@@ -367,10 +387,9 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     struct mmu_xlat x;
     struct phys_page p;
 
-    if (!mmu_translate(u, lin, acc, index, &x)) {
+    if (fault_kept(u, lin, acc) || !mmu_translate(u, lin, acc, index, &x)) {
         /* SDM vol. 3, 4.10.4.1: a page fault drops the entries of its address. */
-        if (tlb_flush_page(t, lin, false))
-            u->generation++;
+        tlb_flush_page(u, t, lin, false);
         return NULL;
     }
     u->stat_fills++;
@@ -396,6 +415,8 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     e->exec = x.exec ? page | read_bits : TLB_INVALID;
     e->addend = (uint64_t)(uintptr_t)u->map->store + p.read_ra - page;
     t->phys[index][slot] = x.paddr & PAGE_MASK;
+    if (x.exec)
+        *code_word(t, lin) |= code_bit(lin);
 
     t->used[index][slot / 64] |= bit;
     t->global[index][slot / 64] &= ~bit;
@@ -593,6 +614,20 @@ uint8_t *mmu_host(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_ind
         (UNLIKELY(u->watches) && acc != MMU_FETCH && page_watched(u, lin & PAGE_MASK)))
         return NULL;
     return host_ptr(part.host);
+}
+
+bool mmu_fill(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index)
+{
+    uint64_t page = lin & PAGE_MASK;
+    bool faulted;
+
+    if (mmu_host(u, lin, acc, index, &faulted))
+        return *tag_of(tlb_slot(u, index, lin), acc) == page;
+    if (faulted && !u->fault.gp) {
+        u->fault.kept = true;
+        u->fault.acc = (uint8_t)acc;
+    }
+    return false;
 }
 
 bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra, uint64_t *paddr)

@@ -19,27 +19,54 @@ static HANDLER(count_entry);
 
 /* ---- code memory ------------------------------------------------------------------------------- */
 
-struct jit *jit_new(struct cpu *cpu, size_t code_bytes)
+/* The largest power of two that is no more. */
+static uint32_t ring_size(size_t n)
+{
+    return 1u << (31 - __builtin_clz((uint32_t)MIN(n, (size_t)1 << 30)));
+}
+
+static void all_free(struct jit *j)
+{
+    j->used = j->fixed;
+    fifo_init(&j->room, j->size - j->fixed);
+    j->exit_count = j->exit_oldest = 0;
+    j->piece_count = j->piece_oldest = 0;
+}
+
+/* Of bytes, what code does not get is for exits and pieces: of what is usual twice as many as code of that
+ * size has (280 bytes, two exits), or as many as one translation may need. */
+static bool allocate(struct jit *j, size_t bytes)
+{
+    void *rx;
+
+    j->exit_room = MAX(ring_size(bytes / 128), ring_size(JIT_EXITS * 2));
+    j->piece_room = MAX(ring_size(bytes / 256), 16u);
+    size_t others = j->exit_room * sizeof(*j->exits) + j->piece_room * sizeof(*j->pieces);
+    j->size = (bytes - others) & ~(size_t)(PAGE_SIZE - 1);
+    j->rw = hostmem_alloc_code(j->size, &rx);
+    j->jumps = hostmem_alloc(JIT_JUMPS * sizeof(*j->jumps));
+    j->exits = hostmem_alloc(j->exit_room * sizeof(*j->exits));
+    j->pieces = hostmem_alloc(j->piece_room * sizeof(*j->pieces));
+    if (!j->rw || !j->jumps || !j->exits || !j->pieces)
+        return false;
+    j->rx = (uint8_t *)rx - j->rw;
+    return true;
+}
+
+struct jit *jit_new(struct cpu *cpu, size_t bytes)
 {
     struct jit *j = calloc(1, sizeof(*j));
-    void *rx;
 
     if (!j)
         return NULL;
-    j->size = code_bytes;
+    CHECK(bytes >= JIT_MIN);
     j->threshold = THRESHOLD;
-    j->rw = hostmem_alloc_code(code_bytes, &rx);
-    j->jumps = hostmem_alloc(JIT_JUMPS * sizeof(*j->jumps));
-    if (!j->rw || !j->jumps) {
-        jit_free(j);
-        return NULL;
-    }
-    j->rx = (uint8_t *)rx - j->rw;
-    if (!jit_backend_init(j)) {
+    if (!allocate(j, bytes) || !jit_backend_init(j)) {
         jit_free(j);
         return NULL;
     }
     j->fixed = j->used;
+    all_free(j);
     j->next_cookie = 1;
     cpu->tr.jumps = j->jumps;
     return j;
@@ -53,7 +80,10 @@ void jit_free(struct jit *j)
         hostmem_free_code(j->rw, j->rw + j->rx, j->size);
     if (j->jumps)
         hostmem_free(j->jumps, JIT_JUMPS * sizeof(*j->jumps));
-    free(j->exits);
+    if (j->exits)
+        hostmem_free(j->exits, j->exit_room * sizeof(*j->exits));
+    if (j->pieces)
+        hostmem_free(j->pieces, j->piece_room * sizeof(*j->pieces));
     free(j);
 }
 
@@ -71,11 +101,11 @@ void jit_set_threshold(struct jit *j, unsigned entries)
 
 struct jit_exit *jit_exit_new(struct jit *j, uint32_t *number)
 {
-    if (j->exit_count == j->exit_room)
+    if (j->exit_count - j->exit_oldest == j->exit_room)
         return NULL;
-    struct jit_exit *e = &j->exits[j->exit_count];
+    *number = j->exit_count++ & (j->exit_room - 1);
+    struct jit_exit *e = &j->exits[*number];
     memset(e, 0, sizeof(*e));
-    *number = j->exit_count++;
     return e;
 }
 
@@ -96,8 +126,20 @@ static void unlink_in(struct jit *j, struct block *b)
     }
 }
 
-/* Links out of dropped code stay in their targets' lists: they are never followed again, and the
- * lists are dropped with all code. */
+static void unlink_out(struct jit_exit *e)
+{
+    if (!e->to)
+        return;
+    for (struct jit_exit **p = &e->to->exits_in; *p; p = &(*p)->next_in) {
+        if (*p == e) {
+            *p = e->next_in;
+            return;
+        }
+    }
+}
+
+/* The code may be running: its memory, and the links out of it in their targets' lists, stay until it is
+ * the oldest. */
 void jit_drop_code(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
@@ -111,6 +153,7 @@ void jit_drop_code(struct cpu *cpu, struct block *b)
         if (s->code == b->code)
             *s = (struct jit_jump){0};
     }
+    j->pieces[b->piece & (j->piece_room - 1)].of = NULL;
     b->code = NULL;
     b->heat = 0;
     b->insn[0].fn = count_entry;
@@ -123,8 +166,7 @@ void jit_flush(struct cpu *cpu)
 
     if (!j)
         return;
-    j->used = j->fixed;
-    j->exit_count = 0;
+    all_free(j);
     memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
     j->stats.flushes++;
 }
@@ -140,22 +182,25 @@ static void set_cookie(struct cpu *cpu)
                             cpu->mode / MODE_USER + (base >> 4) * 5) &
                  (ARRAY_LEN(j->cookies) - 1);
 
-    if (j->cookies[k].generation != cpu->mmu.generation || j->cookies[k].space != cpu->mmu.tlb ||
-        j->cookies[k].mode != cpu->mode || j->cookies[k].cs_base != base ||
-        j->cookies[k].cs_limit != limit || !j->cookies[k].id) {
+    if (j->cookies[k].generation != cpu->mmu.tlb->generation || j->cookies[k].mode != cpu->mode ||
+        j->cookies[k].cs_base != base || j->cookies[k].cs_limit != limit || !j->cookies[k].id) {
         if (!j->next_cookie) { /* all used: none may mean two things */
             memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
             memset(j->cookies, 0, sizeof(j->cookies));
             j->next_cookie = 1;
         }
-        j->cookies[k].generation = cpu->mmu.generation;
-        j->cookies[k].space = cpu->mmu.tlb;
+        j->cookies[k].generation = cpu->mmu.tlb->generation;
         j->cookies[k].mode = cpu->mode;
         j->cookies[k].cs_base = base;
         j->cookies[k].cs_limit = limit;
         j->cookies[k].id = j->next_cookie++;
     }
     cpu->tr.cookie = j->cookies[k].id;
+}
+
+static struct block *look_up(struct cpu *cpu, uint64_t rip)
+{
+    return jit_segmented(cpu->mode) ? block_lookup(cpu, rip) : block_lookup_any(cpu, rip);
 }
 
 /* b's code, if it is for where CS has b now. */
@@ -175,7 +220,7 @@ const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.lookups++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) ||
+    if ((cpu->pending & cpu->pending_mask) || !(b = look_up(cpu, rip)) ||
         !code_of(cpu, b, rip)) {
         j->stats.lookup_misses++;
         return NULL;
@@ -196,7 +241,7 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) ||
+    if ((cpu->pending & cpu->pending_mask) || !(b = look_up(cpu, rip)) ||
         !code_of(cpu, b, rip))
         return NULL;
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
@@ -248,10 +293,13 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 
 bool jit_run_one(struct cpu *cpu, const struct insn *i)
 {
-    resume(cpu, i);
+    bool go_on;
 
+    resume(cpu, i);
     cpu->tr.jit->stats.one++;
-    if (!interp_one(cpu, i))
+    go_on = interp_one(cpu, i);
+    cpu->mmu.fault.kept = false;
+    if (!go_on)
         return false;
     if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
@@ -269,6 +317,21 @@ bool jit_run_one_flags(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
+#define BROKEN_MAX 32
+
+/* Faults break spans as a matter of course; operands across pages would break them for ever. */
+static void count_broken(struct cpu *cpu)
+{
+    struct block *head = cpu->tr.broken;
+
+    cpu->tr.broken = NULL;
+    cpu->tr.jit->stats.broken++;
+    if (cpu->exc_vector != EXC_NONE || head->dead || ++head->broken < BROKEN_MAX)
+        return;
+    head->no_spans = true;
+    jit_drop_code(cpu, head);
+}
+
 /* What the run loop does between two blocks, as long as it comes to nothing but the next block's code: else
  * NULL, and nothing has changed. A shadow (STI, MOV SS) holds off only what there is none of. */
 static const uint8_t *next_code(struct cpu *cpu)
@@ -280,7 +343,7 @@ static const uint8_t *next_code(struct cpu *cpu)
         cpu->activity != CPU_ACTIVE || cpu->stopper || (cpu->eflags & FL_TF) || cpu->budget <= 0)
         return NULL;
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
-    b = block_lookup_any(cpu, cpu->rip);
+    b = look_up(cpu, cpu->rip);
     if (!b || !code_of(cpu, b, cpu->rip) || b->unit_n > cpu->budget || (b->vec && unmasked(cpu)))
         return NULL;
     cpu->pending_mask = mask;
@@ -307,9 +370,32 @@ const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i)
         cpu_clear_interrupt(cpu, CPU_LEAVE);
     }
     cpu->blk = NULL;
+    cpu->mmu.fault.kept = false;
+    if (cpu->tr.broken)
+        count_broken(cpu);
     code = single ? NULL : next_code(cpu);
     cpu->tr.jit->stats.end_left += !code;
     return code;
+}
+
+static bool fill(struct cpu *cpu, uint64_t page, const struct tlb_entry *e, enum mmu_access acc)
+{
+    enum mmu_index index = (enum mmu_index)cpu->mmu_index;
+
+    cpu->tr.jit->stats.fills++;
+    if (tlb_slot(&cpu->mmu, index, page) != e) /* over two pages */
+        return false;
+    return mmu_fill(&cpu->mmu, page, acc, index);
+}
+
+bool jit_fill_read(struct cpu *cpu, uint64_t page, const struct tlb_entry *e)
+{
+    return fill(cpu, page, e, MMU_READ);
+}
+
+bool jit_fill_write(struct cpu *cpu, uint64_t page, const struct tlb_entry *e)
+{
+    return fill(cpu, page, e, MMU_WRITE);
 }
 
 /* ---- hot blocks -------------------------------------------------------------------------------- */
@@ -340,24 +426,49 @@ static HANDLER(enter)
     return NULL;
 }
 
-/* The array of exits may not move, for lists lead through it: it is as large as code can need. */
-static bool exits_left(struct jit *j)
+static void evict_oldest(struct cpu *cpu)
 {
-    if (!j->exits) {
-        j->exit_room = (uint32_t)(j->size / 48);
-        j->exits = calloc(j->exit_room, sizeof(*j->exits));
-        if (!j->exits)
-            j->exit_room = 0;
+    struct jit *j = cpu->tr.jit;
+    struct jit_piece *p = &j->pieces[j->piece_oldest++ & (j->piece_room - 1)];
+
+    if (p->of) {
+        jit_drop_code(cpu, p->of);
+        j->stats.evicted++;
     }
-    return j->exit_room - j->exit_count >= 4;
+    for (uint32_t n = 0; n < p->exits; n++)
+        unlink_out(&j->exits[j->exit_oldest++ & (j->exit_room - 1)]);
+    fifo_give(&j->room, p->bytes);
 }
 
+static bool has_room(struct jit *j)
+{
+    return j->piece_count - j->piece_oldest < j->piece_room &&
+           j->exit_room - (j->exit_count - j->exit_oldest) >= JIT_EXITS &&
+           fifo_room(&j->room, JIT_ROOM);
+}
+
+static void note_piece(struct jit *j, struct block *b, uint32_t exits)
+{
+    size_t at = j->fixed + j->room.head, bytes = j->used - at;
+
+    b->piece = j->piece_count++;
+    j->pieces[b->piece & (j->piece_room - 1)] = (struct jit_piece){b, (uint32_t)bytes, exits};
+    fifo_take(&j->room, bytes);
+}
+
+/* No generated code runs now, so any of it may go. */
 static enum jit_result translate(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
     uint64_t start = host_now_ns();
-    enum jit_result r = exits_left(j) ? jit_backend_translate(cpu, b) : JIT_FULL;
 
+    while (!has_room(j))
+        evict_oldest(cpu);
+    j->used = j->fixed + j->room.head;
+    uint32_t exits = j->exit_count;
+    enum jit_result r = jit_backend_translate(cpu, b);
+    if (r == JIT_DONE)
+        note_piece(j, b, j->exit_count - exits);
     j->stats.ns += host_now_ns() - start;
     return r;
 }
@@ -368,18 +479,12 @@ static HANDLER(count_entry)
     insn_fn fn = b->first_fn;
 
     if (++b->heat >= cpu->tr.jit->threshold) {
-        switch (translate(cpu, b)) {
-        case JIT_DONE:
+        if (translate(cpu, b) == JIT_DONE) {
             b->insn[0].fn = enter;
             return enter(cpu, i);
-        case JIT_REFUSED:
-            cpu->tr.jit->stats.refused++;
-            b->insn[0].fn = fn;
-            break;
-        case JIT_FULL: /* nothing may be dropped while a block runs */
-            cpu_interrupt(cpu, CPU_FLUSH_CODE);
-            break;
         }
+        cpu->tr.jit->stats.refused++;
+        b->insn[0].fn = fn;
     }
     return fn(cpu, i);
 }

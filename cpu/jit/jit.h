@@ -10,6 +10,9 @@
  * instruction run by the interpreter from inside the code: so there is one statement of what such
  * cases do. Both engines execute the same instructions and leave the same state.
  *
+ * Code memory has a fixed size; when it is full the oldest translations go, one by one, as the next
+ * needs their room, and their blocks are interpreted until they are hot again.
+ *
  * Without a backend for the host jit_new returns NULL and everything is interpreted.
  */
 #ifndef CPU_JIT_JIT_H
@@ -19,13 +22,15 @@
 
 struct jit_stats {
     uint64_t blocks, parts, insns, guest_bytes, host_bytes, flushes;
+    uint64_t evicted; /* translations that have given way to others */
     uint64_t ns;      /* spent translating */
     uint64_t refused; /* hot blocks that cannot be translated */
-    uint64_t enters, one, end, end_left, links, lookups, lookup_misses;
+    uint64_t enters, one, end, end_left, fills, broken, links, lookups, lookup_misses;
 };
 
-/* NULL: no backend for this host, or no memory for code of that size. */
-struct jit *jit_new(struct cpu *cpu, size_t code_bytes);
+/* In that many bytes, code and what is known of it; NULL: no backend for this host, or no such memory. */
+#define JIT_MIN (256u * 1024)
+struct jit *jit_new(struct cpu *cpu, size_t bytes);
 void jit_free(struct jit *j);
 const struct jit_stats *jit_stats(const struct jit *j);
 /* Entries of a block before it is translated; 1 translates everything at once, single instructions

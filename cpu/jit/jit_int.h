@@ -3,6 +3,7 @@
 #ifndef CPU_JIT_JIT_INT_H
 #define CPU_JIT_JIT_INT_H
 
+#include "base/fifo.h"
 #include "cpu/exec.h"
 #include "cpu/jit/jit.h"
 
@@ -27,6 +28,16 @@ struct jit_jump {
 #define JIT_JUMPS     (1u << JIT_JUMP_BITS)
 _Static_assert(sizeof(struct jit_jump) == 32, "generated code shifts by 5");
 
+/* A translation's code and exits, in the order in which they were made; both are given back when it is the
+ * oldest. */
+struct jit_piece {
+    struct block *of; /* NULL: has died */
+    uint32_t bytes;
+    uint32_t exits; /* how many */
+};
+#define JIT_ROOM  (64 * 1024) /* more than the longest block can need */
+#define JIT_EXITS 192         /* likewise */
+
 enum jit_vec { VEC_NONE, VEC_XMM, VEC_YMM };
 
 /* Addresses of the backend's fixed routines, executable. */
@@ -37,26 +48,32 @@ struct jit_thunks {
     const uint8_t *one;          /* jit_run_one(RAX) and on */
     const uint8_t *one_flags;    /* ... and on with the guest's flags in the host's */
     const uint8_t *end;          /* jit_run_end(RAX), and on there */
-    const uint8_t *link;         /* jit_link(EAX), and on in that block */
-    const uint8_t *miss;         /* RIP RAX is in no slot: jit_find, and on there */
-    const uint8_t *load_flags;   /* guest's flags into the host's, whatever form they have */
-    const uint8_t *load_vec;     /* guest's vector registers into the host's: the low halves ... */
-    const uint8_t *load_ymm;     /* ... or all of them */
+    const uint8_t *fill_read;    /* jit_fill_read(RAX, R15): the result in the host's ZF */
+    const uint8_t *fill_write;
+    const uint8_t *link;       /* jit_link(EAX), and on in that block */
+    const uint8_t *miss;       /* RIP RAX is in no slot: jit_find, and on there */
+    const uint8_t *load_flags; /* guest's flags into the host's, whatever form they have */
+    const uint8_t *load_vec;   /* guest's vector registers into the host's: the low halves ... */
+    const uint8_t *load_ymm;   /* ... or all of them */
     const uint8_t *sha256, *sha1[4]; /* x64_sha.c; NULL where they are not needed or cannot be */
 };
 
 struct jit {
-    uint8_t *rw;              /* the code, writable ... */
-    ptrdiff_t rx;             /* ... and what to add for the executable alias */
-    size_t size, used, fixed; /* fixed: the routines, which stay */
+    uint8_t *rw;  /* the code, writable ... */
+    ptrdiff_t rx; /* ... and what to add for the executable alias */
+    size_t size, used,
+        fixed;        /* used: where the next goes; fixed: behind the routines, which stay */
+    struct fifo room; /* of the code behind them */
     struct jit_thunks thunk;
     struct jit_jump *jumps;
+    /* Rings: numbers grow, and their low bits are the index. */
     struct jit_exit *exits;
-    uint32_t exit_count, exit_room;
+    struct jit_piece *pieces;
+    uint32_t exit_count, exit_oldest, exit_room;
+    uint32_t piece_count, piece_oldest, piece_room;
     unsigned threshold;
     struct {
-        uint64_t generation;
-        const struct tlb *space;
+        uint64_t generation; /* of a TLB */
         uint32_t mode, id;
         uint64_t cs_base; /* of segmented code, else 0 */
         uint32_t cs_limit;
@@ -81,6 +98,9 @@ bool jit_run_one(struct cpu *cpu, const struct insn *i);
 bool jit_run_one_flags(struct cpu *cpu, const struct insn *i);
 /* The same where it ends a block (AT_END). Code that follows, or NULL: leave, to cpu->rip. */
 const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i);
+/* The access to a page that has just missed entry e would do without more ado now. */
+bool jit_fill_read(struct cpu *cpu, uint64_t page, const struct tlb_entry *e);
+bool jit_fill_write(struct cpu *cpu, uint64_t page, const struct tlb_entry *e);
 /* Code of the block that exit number n leads to, linked from now on; NULL: leave, to cpu->rip. */
 const uint8_t *jit_link(struct cpu *cpu, uint32_t n);
 /* Code of the block at rip, which has a slot from now on; NULL: leave, to cpu->rip. */
@@ -91,8 +111,9 @@ void jit_host_flags(struct cpu *cpu);
 
 /* Emits the fixed routines; false if this host will not do. */
 bool jit_backend_init(struct jit *j);
-/* Translates b at j->used: b->code, exits and statistics are set. */
-enum jit_result { JIT_DONE, JIT_REFUSED, JIT_FULL };
+/* Translates b at j->used, where there are JIT_ROOM bytes: b->code, exits and statistics are set, and
+ * j->used is behind the code. */
+enum jit_result { JIT_DONE, JIT_REFUSED };
 enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b);
 struct jit_exit *jit_exit_new(struct jit *j, uint32_t *number);
 

@@ -1,7 +1,7 @@
 /* The translator of hosts that have no backend: none. */
 #include "cpu/jit/jit.h"
 
-struct jit *jit_new(struct cpu *cpu, size_t code_bytes)
+struct jit *jit_new(struct cpu *cpu, size_t bytes)
 {
     return NULL;
 }

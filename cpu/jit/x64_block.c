@@ -4,8 +4,6 @@
 const uint8_t x64_host_of[16] = {RBX, RCX, RDX,      R12,      R14, R13, RSI,      RDI,
                                  R8,  R9,  X64_NONE, X64_NONE, R10, R11, X64_NONE, X64_NONE};
 
-#define ROOM (64 * 1024) /* more than the longest block can need */
-
 struct x64_rm tr_reg(const struct tr *t, unsigned n)
 {
     if (x64_host_of[n] != X64_NONE)
@@ -32,11 +30,29 @@ void tr_cold_from(struct cold *c, uint8_t *at)
     c->from[c->n_from++] = at;
 }
 
+/* What follows a check that stands for other accesses cannot go on without it. */
+static struct cold *slow_way(struct tr *t)
+{
+    bool end = (insn_row(t->i)->attr & AT_END) || tr_may_break(t, t->k);
+
+    if (!t->one)
+        t->one = tr_cold(t, end ? COLD_END : COLD_ONE);
+    return t->one;
+}
+
 void tr_miss(struct tr *t, enum x64_cc cc)
 {
-    if (!t->one)
-        t->one = tr_cold(t, insn_row(t->i)->attr & AT_END ? COLD_END : COLD_ONE);
-    tr_cold_from(t->one, x64_jcc(&t->x, cc));
+    tr_cold_from(slow_way(t), x64_jcc(&t->x, cc));
+}
+
+void tr_tlb_miss(struct tr *t, enum x64_cc cc, bool write, uint8_t *retry)
+{
+    struct cold *slow = slow_way(t), *c = tr_cold(t, COLD_FILL);
+
+    c->slow = slow;
+    c->write = write;
+    c->back = retry;
+    tr_cold_from(c, x64_jcc(&t->x, cc));
 }
 
 static void insn_to_rax(struct tr *t, unsigned k)
@@ -115,6 +131,19 @@ static void emit_end(struct tr *t)
     x64_jmp_to(&t->x, writable(t, t->j->thunk.end));
 }
 
+static void emit_fill(struct tr *t, struct cold *c)
+{
+    struct x64 *x = &t->x;
+    const struct jit_thunks *th = &t->j->thunk;
+
+    x64_call_to(x, writable(t, c->write ? th->fill_write : th->fill_read));
+    x64_resolve(x64_jcc(x, CC_NZ), c->back);
+    if (c->slow->start)
+        x64_jmp_to(x, c->slow->start);
+    else
+        tr_cold_from(c->slow, x64_jmp(x));
+}
+
 static void emit_cold(struct tr *t, struct cold *c)
 {
     struct x64 *x = &t->x;
@@ -122,6 +151,7 @@ static void emit_cold(struct tr *t, struct cold *c)
 
     for (unsigned n = 0; n < c->n_from; n++)
         x64_resolve(c->from[n], x->p);
+    c->start = x->p;
     tr_select(t, c->k);
     switch (c->kind) {
     case COLD_ONE:
@@ -132,7 +162,14 @@ static void emit_cold(struct tr *t, struct cold *c)
         break;
     case COLD_END:
         tr_flags_store_from(t, &c->flags);
+        if (tr_may_break(t, c->k)) {
+            x64_mov_imm(x, RAX, (uintptr_t)t->part[0].b);
+            x64_store(x, 8, CPU_FIELD(tr.broken), RAX);
+        }
         emit_end(t);
+        break;
+    case COLD_FILL:
+        emit_fill(t, c);
         break;
     case COLD_BUDGET:
         give_back(t, (int32_t)t->n);
@@ -302,11 +339,13 @@ static void emit_by_interpreter(struct tr *t)
     tr_flags_in_memory(t);
 }
 
-static void emit_insn(struct tr *t)
+/* False: the interpreter does it. */
+static bool emit_insn(struct tr *t)
 {
     bool done = false;
 
     t->one = NULL;
+    t->nth_access = 0;
     if (!tr_raises(t))
         done = t->hot[t->k]                    ? tr_hot(t)
                : t->native[t->k]               ? tr_native(t)
@@ -314,13 +353,15 @@ static void emit_insn(struct tr *t)
                                                : tr_general(t);
     if (!done) {
         CHECK(!t->one);
+        CHECK(t->recording || t->interpreted[t->k]);
         emit_by_interpreter(t);
-        return;
+        return false;
     }
     if (t->one) {
         t->one->back = t->x.p;
         t->one->want_flags = t->f.native || t->f.host_form;
     }
+    return true;
 }
 
 /* An instruction that reaches into the next page: only while that page is where it was decoded from. The
@@ -356,57 +397,88 @@ static void emit_entry(struct tr *t)
     }
 }
 
+/* From the entry to where the last instruction leads on. */
+static void emit_main_line(struct tr *t)
+{
+    t->n_cold = 0;
+    tr_liveness(t);
+    tr_flags_in_memory(t);
+    tr_select(t, 0);
+    emit_entry(t);
+    for (unsigned k = 0; k < t->n; k++) {
+        tr_select(t, k);
+        bool done = emit_insn(t);
+        if (t->recording)
+            tr_track(t, !done);
+    }
+    if (!(insn_row(t->i)->attr & AT_END) && !tr_raises(t)) {
+        tr_flags_store(t);
+        tr_goto(t, t->page_off + t->b->bytes);
+    }
+}
+
+/* What the accesses are is known only when they have been emitted: once for that, and once for good. */
+static void emit_unit(struct tr *t)
+{
+    uint32_t exits = t->j->exit_count;
+
+    t->recording = true;
+    tr_track_begin(t);
+    emit_main_line(t);
+    t->recording = false;
+    t->n_spans = 0;
+    if (!t->part[0].b->no_spans)
+        tr_spans(t);
+    t->x.p = t->x.start;
+    t->j->exit_count = exits;
+    emit_main_line(t);
+    for (unsigned n = 1; n < t->n_cold; n++)
+        emit_cold(t, &t->cold[n]);
+    emit_cold(t, &t->cold[0]);
+}
+
+static void note_done(struct jit *j, struct tr *t)
+{
+    struct block *b = t->part[0].b;
+
+    b->code = t->x.start + j->rx;
+    b->vec = t->vec != VEC_NONE;
+    b->unit_n = (uint16_t)t->n;
+    b->unit_lines = tr_unit_lines(t);
+    for (unsigned p = 1; p < t->n_parts; p++)
+        t->part[p].b->in_unit = true;
+    j->used = (size_t)align_up((uint64_t)(t->x.p - j->rw), 16);
+    j->stats.blocks++;
+    j->stats.parts += t->n_parts;
+    j->stats.insns += t->n;
+    for (unsigned p = 0; p < t->n_parts; p++)
+        j->stats.guest_bytes += t->part[p].b->bytes;
+    j->stats.host_bytes += (uint64_t)(t->x.p - t->x.start);
+}
+
 enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
     struct tr t;
     uint32_t exits = j->exit_count;
 
-    if (j->size - j->used < ROOM)
-        return JIT_FULL;
     memset(&t, 0, offsetof(struct tr, at));
     t.cpu = cpu;
     t.j = j;
     t.x.start = t.x.p = j->rw + j->used;
-    t.x.end = t.x.start + ROOM - 64;
+    t.x.end = t.x.start + JIT_ROOM - 64;
     t.code64 = b->mode & MODE_CODE64;
     tr_seg_begin(&t, b);
     if (t.seg && b->ra2 != RA_NONE)
         return JIT_REFUSED;
     tr_unit(&t, b);
-    tr_liveness(&t);
-    tr_flags_in_memory(&t);
-    tr_select(&t, 0);
-    emit_entry(&t);
-    for (unsigned k = 0; k < t.n; k++) {
-        tr_select(&t, k);
-        emit_insn(&t);
-    }
-    if (!(insn_row(t.i)->attr & AT_END) && !tr_raises(&t)) {
-        tr_flags_store(&t);
-        tr_goto(&t, t.page_off + t.b->bytes);
-    }
-    for (unsigned n = 1; n < t.n_cold; n++)
-        emit_cold(&t, &t.cold[n]);
-    emit_cold(&t, &t.cold[0]);
+    emit_unit(&t);
     if (t.x.overflow) {
         j->exit_count = exits;
         return JIT_REFUSED;
     }
-    b->code = t.x.start + j->rx;
+    note_done(j, &t);
     b->seg_rip = cpu->r[REG_BRIP];
     b->seg_limit = t.seg_limit;
-    b->vec = t.vec != VEC_NONE;
-    b->unit_n = (uint16_t)t.n;
-    b->unit_lines = tr_unit_lines(&t);
-    for (unsigned p = 1; p < t.n_parts; p++)
-        t.part[p].b->in_unit = true;
-    j->used = (size_t)align_up((uint64_t)(t.x.p - j->rw), 16);
-    j->stats.blocks++;
-    j->stats.insns += t.n;
-    j->stats.parts += t.n_parts;
-    for (unsigned p = 0; p < t.n_parts; p++)
-        j->stats.guest_bytes += t.part[p].b->bytes;
-    j->stats.host_bytes += (uint64_t)(t.x.p - t.x.start);
     return JIT_DONE;
 }

@@ -182,11 +182,9 @@ void tr_flags_set_by_shift(struct tr *t, bool af_clear, enum of_fix of)
 
 void tr_reg_changes(struct tr *t, unsigned n)
 {
-    bool reads = t->hot[t->k] && (t->ir[t->k].flags_use & IR_READS_FLAGS);
-
     if (t->f.recipe.kind == RECIPE_NONE || !(t->f.recipe.regs >> n & 1))
         return;
-    if (!t->f.mem && (reads || tr_flags_live_after(t)))
+    if (!t->f.mem && (t->live[t->k] || tr_flags_live_after(t)))
         tr_flags_store(t);
     t->f.recipe.kind = RECIPE_NONE;
     if (!t->f.native)

@@ -23,11 +23,23 @@ static bool in_memory(unsigned reg)
     return reg < 16 && x64_host_of[reg] == X64_NONE;
 }
 
+static bool can_address(const struct tr *t, const struct insn *i)
+{
+    int64_t disp = i->disp;
+
+    if (i->ea_shift > 32 || (in_memory(i->base) && in_memory(i->index) && i->index != REG_ZERO))
+        return false;
+    if (i->base == REG_BRIP) { /* REG_2P30: a displacement that wrapped */
+        disp += t->page_off;
+        return disp == (int32_t)disp && i->index != REG_2P30;
+    }
+    return disp == (int32_t)disp && i->index < REG_BRIP;
+}
+
 bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
 {
     unsigned size = i->ea_shift == 0 ? 8 : 4;
     unsigned base = i->base, index = i->index;
-    int64_t disp = i->disp;
 
     if (i->ea_shift > 32) { /* 16 bits */
         struct insn wide = *i;
@@ -37,21 +49,14 @@ bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
         x64_movzx(&t->x, 4, dst, x64_r(dst), 2);
         return true;
     }
-    if ((in_memory(base) && in_memory(index) && index != REG_ZERO))
+    if (!can_address(t, i))
         return false;
     if (base == REG_BRIP) {
-        disp += t->page_off;
-        if (disp != (int32_t)disp)
-            return false;
-        if (index == REG_2P30) /* a displacement that wrapped: leave it */
-            return false;
         x64_load(&t->x, 8, dst, CPU_FIELD(tr.rip_page));
-        x64_lea(&t->x, size, dst, x64_m(dst, (int32_t)disp));
+        x64_lea(&t->x, size, dst, x64_m(dst, i->disp + (int32_t)t->page_off));
         return true;
     }
-    if (disp != (int32_t)disp || index >= REG_BRIP)
-        return false;
-    struct x64_rm m = {true, X64_NONE, X64_NONE, i->scale, (int32_t)disp};
+    struct x64_rm m = {true, X64_NONE, X64_NONE, i->scale, i->disp};
     if (in_memory(base) || in_memory(index))
         x64_load(&t->x, 8, dst, tr_reg(t, in_memory(base) ? base : index));
     if (base < 16)
@@ -83,19 +88,30 @@ void tr_tlb_entry(struct tr *t)
     x64_alu_to_reg(&t->x, X_ADD, 8, TMP1, CPU_FIELD(tlb));
 }
 
-/* TMP1 holds the address: TMP0 = addend of its TLB entry, or a miss. */
-static void check(struct tr *t, unsigned size, bool write)
+/* TMP1 holds the address of access a: TMP0 = addend of its TLB entry, or a miss. */
+static void check(struct tr *t, const struct access *a, unsigned size, bool write, uint8_t *retry)
 {
     struct x64 *x = &t->x;
     int32_t tag = write ? (int32_t)offsetof(struct tlb_entry, write)
                         : (int32_t)offsetof(struct tlb_entry, read);
 
+    if (tr_opens_span(t, a)) {
+        const struct span *s = &t->span[a->span];
+        if (s->lo != a->offset)
+            x64_lea(x, t->code64 ? 8 : 4, TMP1, x64_m(TMP1, (int32_t)(s->lo - a->offset)));
+        size = (unsigned)(s->hi - s->lo);
+    }
     x64_lea(x, 8, TMP0, x64_m(TMP1, (int32_t)size - 1));
     tr_tlb_entry(t);
     x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
     x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, tag));
-    tr_miss(t, CC_NZ);
+    tr_tlb_miss(t, CC_NZ, write, retry);
     x64_load(x, 8, TMP0, x64_m(TMP1, offsetof(struct tlb_entry, addend)));
+}
+
+static struct x64_rm span_slot(const struct tr *t, const struct access *a)
+{
+    return x64_m(RBP, CPU_OFF(tr.span) + 8 * t->span[a->span].slot);
 }
 
 static bool seg_is_flat(const struct tr *t, unsigned seg, bool write)
@@ -105,33 +121,67 @@ static bool seg_is_flat(const struct tr *t, unsigned seg, bool write)
     return seg <= SEG_DS && !(write && seg == SEG_CS);
 }
 
+/* TMP1 = linear address of the memory operand. */
+static void linear_address(struct tr *t, bool flat)
+{
+    tr_address(t, TMP1, t->i);
+    if (!flat)
+        x64_alu_to_reg(&t->x, X_ADD, 8, TMP1, x64_m(RBP, CPU_OFF(seg_base) + 8 * t->i->seg));
+}
+
+static void miss_if_not_aligned(struct tr *t, unsigned size)
+{
+    x64_test_imm(&t->x, 1, x64_r(TMP1), (int32_t)size - 1);
+    tr_miss(t, CC_NZ);
+}
+
+/* TMP0 = what is to be added to the operand's offset. */
+static void check_operand(struct tr *t, const struct access *a, unsigned size, bool write,
+                          bool aligned, bool flat)
+{
+    struct x64 *x = &t->x;
+    uint8_t *retry;
+
+    tr_flags_clobber(t);
+    retry = x->p;
+    linear_address(t, flat);
+    if (aligned)
+        miss_if_not_aligned(t, size);
+    check(t, a, size, write, retry);
+    if (!flat)
+        x64_alu_to_reg(x, X_ADD, 8, TMP0, x64_m(RBP, CPU_OFF(seg_base) + 8 * t->i->seg));
+    if (tr_opens_span(t, a))
+        x64_store(x, 8, span_slot(t, a), TMP0);
+}
+
 bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct x64_rm *m)
 {
     const struct insn *i = t->i;
-    struct x64 *x = &t->x;
     bool flat = seg_is_flat(t, i->seg, write);
-    bool plain = flat && t->code64 && i->ea_shift == 0 && i->index == REG_ZERO && i->base < 16 &&
+    bool plain = t->code64 && i->ea_shift == 0 && i->index == REG_ZERO && i->base < 16 &&
                  !in_memory(i->base);
+    const struct access *a;
 
     if (t->seg || (!flat && !t->code64))
         return tr_seg_mem_check(t, size, write, aligned, m);
-    tr_flags_clobber(t);
-    if (!tr_address(t, TMP1, i))
+    if (!can_address(t, i))
         return false;
-    if (!flat)
-        x64_alu_to_reg(x, X_ADD, 8, TMP1, x64_m(RBP, CPU_OFF(seg_base) + 8 * i->seg));
-    if (aligned) {
-        x64_test_imm(x, 1, x64_r(TMP1), (int32_t)size - 1);
-        tr_miss(t, CC_NZ);
+    a = tr_access(t, REG_ZERO, 0, size, write, flat);
+    if (!tr_in_span(t, a)) {
+        check_operand(t, a, size, write, aligned, flat);
+    } else {
+        if (aligned) {
+            tr_flags_clobber(t);
+            linear_address(t, flat);
+            miss_if_not_aligned(t, size);
+        }
+        x64_load(&t->x, 8, TMP0, span_slot(t, a));
     }
-    check(t, size, write);
     if (plain) {
         *m = x64_mi(x64_host_of[i->base], TMP0, 0, i->disp);
         return true;
     }
     tr_address(t, TMP1, i);
-    if (!flat)
-        x64_alu_to_reg(x, X_ADD, 8, TMP0, x64_m(RBP, CPU_OFF(seg_base) + 8 * i->seg));
     *m = x64_mi(TMP0, TMP1, 0, 0);
     return true;
 }
@@ -140,14 +190,23 @@ bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bo
                     struct x64_rm *m)
 {
     unsigned host = x64_host_of[base];
+    const struct access *a;
 
     if (t->seg) {
         tr_seg_stack_check(t, base, disp, size, write, m);
         return true;
     }
-    tr_flags_clobber(t);
-    x64_lea(&t->x, t->code64 ? 8 : 4, TMP1, x64_m(host, disp));
-    check(t, size, write);
+    a = tr_access(t, base, disp, size, write, true);
+    if (!tr_in_span(t, a)) {
+        tr_flags_clobber(t);
+        uint8_t *retry = t->x.p;
+        x64_lea(&t->x, t->code64 ? 8 : 4, TMP1, x64_m(host, disp));
+        check(t, a, size, write, retry);
+        if (tr_opens_span(t, a))
+            x64_store(&t->x, 8, span_slot(t, a), TMP0);
+    } else {
+        x64_load(&t->x, 8, TMP0, span_slot(t, a));
+    }
     if (t->code64) {
         *m = x64_mi(host, TMP0, 0, disp);
     } else {
@@ -161,7 +220,7 @@ void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m)
 {
     if (m->index != TMP1)
         return;
-    x64_alu_to_reg(&t->x, X_ADD, 8, TMP0, x64_r(TMP1));
+    x64_lea(&t->x, 8, TMP0, x64_mi(TMP0, TMP1, 0, 0)); /* flags may be in use */
     *m = x64_m(TMP0, m->disp);
 }
 

@@ -155,6 +155,24 @@ static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool 
     return entry;
 }
 
+static const uint8_t *emit_fill(struct jit *j, struct x64 *x, uintptr_t fn)
+{
+    const uint8_t *entry = here(j, x);
+
+    vec_to_memory(j, x);
+    regs_to_memory(x);
+    x64_load(x, 8, RSI, x64_r(RAX));
+    x64_load(x, 8, RDX, x64_r(TMP1));
+    x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
+    call_c(x, fn);
+    x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
+    vec_back(j, x);
+    regs_from_memory(x);
+    x64_test(x, 1, x64_r(RAX), RAX);
+    x64_byte(x, 0xc3);
+    return entry;
+}
+
 /* To the code that fn returns for RAX, or out. That code asks for vector registers if it needs them. */
 static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
 {
@@ -247,6 +265,8 @@ bool jit_backend_init(struct jit *j)
     j->has_avx2 = x64_host_has(F_AVX2);
     emit_enter(j, &x);
     emit_leave(j, &x);
+    j->thunk.fill_read = emit_fill(j, &x, (uintptr_t)jit_fill_read);
+    j->thunk.fill_write = emit_fill(j, &x, (uintptr_t)jit_fill_write);
     j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);
     j->thunk.one_flags = emit_one(j, &x, (uintptr_t)jit_run_one_flags, true);
     j->thunk.end = emit_go(j, &x, (uintptr_t)jit_run_end);

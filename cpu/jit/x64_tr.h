@@ -57,6 +57,7 @@ struct flag_state {
 enum cold_kind {
     COLD_ONE,
     COLD_END,
+    COLD_FILL,
     COLD_BUDGET,
     COLD_LINK,
     COLD_SIDE,
@@ -76,12 +77,36 @@ struct cold {
     uint32_t exit;           /* COLD_LINK: its number */
     uint32_t target;         /* COLD_STOP, COLD_SIDE: of the branch, offset in the page */
     int32_t undo;            /* COLD_TARGET: what RSP has grown by */
+    bool write;              /* COLD_FILL: the kind of access */
+    uint8_t *start;          /* where its code begins, once it has been emitted */
+    struct cold *slow;       /* COLD_FILL: what it leads to if that did not help */
 };
 
 /* A unit: blocks of one page that are translated as a straight line. */
 #define UNIT_MAX   96 /* instructions; at least BLOCK_MAX */
 #define UNIT_PARTS 8
 #define COLD_MAX   (4 * UNIT_MAX)
+#define ACCESS_MAX (2 * UNIT_MAX)
+
+/* x64_span.c. What is known of a register: the value of some moment, and a constant. */
+struct value {
+    uint32_t version;
+    int64_t offset;
+};
+struct access {
+    uint8_t size, seg, scale;
+    bool write;
+    uint8_t span; /* number, or SPAN_NONE: checked by itself */
+    uint8_t epoch;
+    uint32_t base, index; /* versions; 0: none */
+    int64_t offset;
+};
+struct span {
+    uint16_t first, last; /* accesses */
+    uint8_t slot;
+    int64_t lo, hi; /* offsets of what is checked */
+};
+#define SPAN_NONE 255
 
 struct tr {
     struct cpu *cpu;
@@ -110,11 +135,19 @@ struct tr {
     /* By instruction. */
     const struct insn *at[UNIT_MAX];
     uint8_t part_of[UNIT_MAX];
-    bool hot[UNIT_MAX];      /* ir[k] has been recorded */
-    bool native[UNIT_MAX];   /* tr_native does it */
-    bool live[UNIT_MAX + 1]; /* flags as they are before instruction k are needed */
+    bool hot[UNIT_MAX];         /* ir[k] has been recorded */
+    bool native[UNIT_MAX];      /* tr_native does it */
+    bool live[UNIT_MAX + 1];    /* flags as they are before instruction k are needed */
+    bool interpreted[UNIT_MAX]; /* always, as the first time showed */
+    uint16_t access_of[UNIT_MAX + 1];
     struct ir ir[UNIT_MAX];
     struct cold cold[COLD_MAX];
+    /* Memory accesses, in the order of emission. */
+    bool recording;
+    unsigned n_access, n_spans, nth_access, next_version, epoch;
+    struct value value[16];
+    struct access access[ACCESS_MAX];
+    struct span span[64];
 };
 
 /* ---- x64_unit.c --------------------------------------------------------------------------------- */
@@ -139,6 +172,22 @@ static inline bool tr_is_last(const struct tr *t)
 {
     return t->p + 1 == t->n_parts;
 }
+
+/* ---- x64_span.c --------------------------------------------------------------------------------- */
+
+/* Before the recording, after each recorded instruction, after all of them. */
+void tr_track_begin(struct tr *t);
+void tr_track(struct tr *t, bool by_interpreter);
+void tr_spans(struct tr *t);
+/* The next access of the running instruction, to its memory operand (base REG_ZERO) or to guest register
+ * base + disp. */
+const struct access *tr_access(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
+                               bool flat);
+bool tr_opens_span(const struct tr *t, const struct access *a);
+bool tr_in_span(const struct tr *t, const struct access *a); /* and needs no check */
+/* Instruction k has an access with a check; one whose check stands for others. */
+bool tr_is_checked(const struct tr *t, unsigned k);
+bool tr_may_break(const struct tr *t, unsigned k);
 
 /* ---- x64_flags.c: where the flags are ---------------------------------------------------------- */
 
@@ -219,6 +268,9 @@ void tr_cold_from(struct cold *c, uint8_t *at);
 /* jcc to the slow way of the running instruction: the interpreter does all of it. Only where nothing of it
  * has happened. */
 void tr_miss(struct tr *t, enum x64_cc cc);
+/* The same after a look at the TLB (TMP0 the page, TMP1 the entry): first it is filled, and then it goes on at
+ * retry. */
+void tr_tlb_miss(struct tr *t, enum x64_cc cc, bool write, uint8_t *retry);
 /* Where a guest register is. */
 struct x64_rm tr_reg(const struct tr *t, unsigned n);
 /* dst = RIP of the running page + offset; flags untouched. */

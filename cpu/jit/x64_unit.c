@@ -154,8 +154,9 @@ static bool may_leave(const struct tr *t)
     const struct ir *ir = &t->ir[t->k];
 
     if (t->native[t->k])
-        return tr_native_touches_memory(t->i);
-    if (!t->hot[t->k] || ir_touches_memory(ir) ||
+        return tr_native_touches_memory(t->i) &&
+               ((insn_row(t->i)->attr & AT_ALIGN) || tr_is_checked(t, t->k));
+    if (!t->hot[t->k] || (ir_touches_memory(ir) && tr_is_checked(t, t->k)) ||
         (ir->flags_use & (IR_READS_FLAGS | IR_ALTERS_FLAGS)))
         return true;
     return (insn_row(t->i)->attr & AT_END) && tr_is_last(t);

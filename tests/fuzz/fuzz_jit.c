@@ -13,12 +13,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cpu/block.h"
 #include "cpu/insn.h"
+#include "cpu/jit/jit.h"
 #include "tests/fuzz/jit_program.h"
 
-#define STEPS     24 /* programs of a case */
-#define CODE_ROOM (16 * MIB)
-#define BODIES    (HANDLERS + 0x800) /* of handlers, 32 bytes each */
+#define STEPS  24                 /* programs of a case */
+#define BODIES (HANDLERS + 0x800) /* of handlers, 32 bytes each */
+
+/* Memory for code: plenty; a few blocks; few translations of more blocks. */
+static const size_t code_rooms[] = {16 * MIB, JIT_MIN + BLOCK_ARENA_MIN, JIT_MIN + MIB};
 
 static struct {
     uint64_t programs, slices, insns;
@@ -201,17 +205,19 @@ struct pair {
     struct bench b[2]; /* the interpreter's, the translator's */
     struct fuzz f[2];
     unsigned threshold;
+    size_t room;
 };
 
-static void pair_new(struct pair *t, unsigned threshold)
+static void pair_new(struct pair *t, unsigned threshold, size_t room)
 {
     memset(t, 0, sizeof(*t));
     t->threshold = threshold;
+    t->room = room;
     for (unsigned k = 0; k < 2; k++) {
         bench_new(&t->b[k], "max");
         t->b[k].f = &t->f[k];
     }
-    if (!cpu_use_translator(t->b[1].cpu, CODE_ROOM, threshold))
+    if (!cpu_use_translator(t->b[1].cpu, room, threshold))
         no_translator = true;
 }
 
@@ -339,8 +345,8 @@ static void show_program(struct pair *t, const struct program *p, const struct f
 
     t->f[0] = *choices;
     set_up(b, p);
-    fprintf(stderr, "mode %u, cpl %u, threshold %u; to begin with:\n", p->mode, b->cpu->cpl,
-            t->threshold);
+    fprintf(stderr, "mode %u, cpl %u, threshold %u, %zu bytes of code; to begin with:\n", p->mode,
+            b->cpu->cpl, t->threshold, t->room);
     bench_describe(b->cpu);
     for (unsigned k = 0; k < p->n; k++) {
         for (unsigned at = p->address[k]; at < p->address[k + 1] && p->keep[k];) {
@@ -363,19 +369,20 @@ static void show_program(struct pair *t, const struct program *p, const struct f
     }
 }
 
-static bool fails_afresh(const struct program *p, const struct fuzz *choices, unsigned threshold)
+static bool fails_afresh(const struct pair *like, const struct program *p,
+                         const struct fuzz *choices)
 {
     struct pair t;
     bool same;
 
-    pair_new(&t, threshold);
+    pair_new(&t, like->threshold, like->room);
     same = run_program(&t, p, choices);
     pair_free(&t);
     return !same;
 }
 
 /* Leaves out what is not needed for a difference. */
-static void reduce(struct program *p, const struct fuzz *choices, unsigned threshold)
+static void reduce(const struct pair *like, struct program *p, const struct fuzz *choices)
 {
     bool again = true;
 
@@ -386,7 +393,7 @@ static void reduce(struct program *p, const struct fuzz *choices, unsigned thres
                 continue;
             p->keep[k] = false;
             program_lay_out(p);
-            if (fails_afresh(p, choices, threshold))
+            if (fails_afresh(like, p, choices))
                 again = true;
             else
                 p->keep[k] = true;
@@ -399,13 +406,13 @@ _Noreturn static void failed(struct pair *t, struct program *p, const struct fuz
 {
     struct pair fresh;
 
-    if (!fails_afresh(p, choices, t->threshold)) {
+    if (!fails_afresh(t, p, choices)) {
         show_difference(t);
         show_program(t, p, choices);
         fuzz_fail("translated code comes to another end, after the programs before it");
     }
-    reduce(p, choices, t->threshold);
-    pair_new(&fresh, t->threshold);
+    reduce(t, p, choices);
+    pair_new(&fresh, t->threshold, t->room);
     run_program(&fresh, p, choices);
     show_difference(&fresh);
     show_program(&fresh, p, choices);
@@ -421,7 +428,7 @@ static void run(struct fuzz *f)
     struct pair t;
     struct program p;
 
-    pair_new(&t, 1 + fuzz_below(f, 2));
+    pair_new(&t, 1 + fuzz_below(f, 2), FUZZ_PICK(f, code_rooms));
     while (!no_translator && fuzz_more(f)) {
         struct bench maker = {.f = f, .mode = FUZZ_PICK(f, modes)};
         program_make(&p, &maker);

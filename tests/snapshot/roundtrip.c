@@ -3,14 +3,14 @@
  *
  *     roundtrip [--kernel FILE --initrd FILE --append TEXT] [--disk FILE] [--memory MIB] [--cpus N]
  *               [--every INSNS] [--until INSNS] [--delta] [--in-place] [--live] [--threads N]
- *               [--engine auto|interp|jit|each]
+ *               [--engine auto|interp|jit|each] [--code-cache KIB]
  *
  * Every step saves the machine, destroys it, makes another from the file (--in-place: restores the
  * file into the machine that has run on meanwhile) and, before that one runs, saves it again: the two
  * files must be equal byte for byte. --delta: each file is a delta on the one before, up to eight.
  * --live: the machine goes on while it is saved. --engine: what executes the machine that is saved and
- * restored; each: every one made from a file has another engine than the one before. The machine that
- * is never touched has the default. Exit status 0: all hashes are equal.
+ * restored; each: every one made from a file has another engine than the one before; --code-cache: its
+ * memory for code. The machine that is never touched has the defaults. Exit status 0: all hashes are equal.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@
 
 static struct {
     tnm_config cfg;
-    uint64_t every, until;
+    uint64_t every, until, code_cache;
     bool delta, in_place, live, each_engine;
     enum tnm_engine engine;
     unsigned threads;
@@ -147,6 +147,7 @@ static tnm_machine *step(tnm_machine *m, unsigned n, struct hashes *h)
         tnm_snapshot_config(s, &cfg);
         set_hooks(&cfg, h);
         cfg.engine = engine_of(n + 1);
+        cfg.code_cache = opt.code_cache;
         if (!(m = tnm_snapshot_create(s, &cfg, NULL, &err)))
             die("create", &err);
     }
@@ -187,11 +188,13 @@ static void parse(int argc, char **argv)
         {"disk", 1, NULL, 'd'},     {"memory", 1, NULL, 'm'}, {"cpus", 1, NULL, 'c'},
         {"every", 1, NULL, 'e'},    {"until", 1, NULL, 'u'},  {"delta", 0, NULL, 'D'},
         {"in-place", 0, NULL, 'I'}, {"live", 0, NULL, 'L'},   {"threads", 1, NULL, 't'},
-        {"engine", 1, NULL, 'E'},   {NULL, 0, NULL, 0},
+        {"engine", 1, NULL, 'E'},   {"code-cache", 1, NULL, 'C'},
+        {NULL, 0, NULL, 0},
     };
     int c;
 
     tnm_config_init(&opt.cfg);
+    opt.code_cache = opt.cfg.code_cache;
     opt.every = 5000000;
     opt.until = 200000000;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -232,6 +235,9 @@ static void parse(int argc, char **argv)
         case 'E':
             parse_engine(optarg);
             break;
+        case 'C':
+            opt.code_cache = strtoull(optarg, NULL, 0) << 10;
+            break;
         case 't':
             opt.threads = (unsigned)atoi(optarg);
             break;
@@ -259,6 +265,7 @@ int main(int argc, char **argv)
 
     opt.cfg.opaque = &trip;
     opt.cfg.engine = engine_of(0);
+    opt.cfg.code_cache = opt.code_cache;
     if (!(m = tnm_create(&opt.cfg, &err)))
         die("create", &err);
     unsigned steps = 0;
