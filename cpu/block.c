@@ -237,8 +237,10 @@ static struct code_map *map_slot(struct block_cache *c, uint64_t page)
 /* Sets the bits of [from, to), offsets in the page. */
 static void map_add(struct code_map *m, unsigned from, unsigned to)
 {
-    for (unsigned k = from; k < to; k++)
-        m->bits[k / 64] |= 1ull << (k % 64);
+    for (unsigned k = from, n; k < to; k += n) {
+        n = MIN(64 - k % 64, to - k);
+        m->bits[k / 64] |= ~0ull >> (64 - n) << (k % 64);
+    }
 }
 
 static void map_add_block(struct code_map *m, const struct block *b, uint64_t page)

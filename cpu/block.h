@@ -52,6 +52,8 @@ struct block {
     uint8_t broken;             /* how often a check for several accesses has failed */
     bool x87;                   /* ... and x87 registers */
     bool in_unit;               /* code of other blocks goes on into this one */
+    uint64_t seg_rip;           /* segmented code (cpu/jit/): the offset in CS that it is for, */
+    uint32_t seg_limit;         /* and the limit of CS */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 

@@ -73,6 +73,23 @@ static bool seg_is_flat(const struct segreg *s, uint32_t right)
            !(s->ar & AR_UNUSABLE) && !((s->ar & AR_DOWN) && !(s->ar & AR_CODE));
 }
 
+/* What mem_linear() (cpu/mem.c) allows at once. */
+static void set_seg_ends(struct cpu *cpu)
+{
+    bool protected = cpu->cr0 & CR0_PE;
+
+    for (unsigned k = 0; k < SEG_ENDS; k++) {
+        const struct segreg *s = &cpu->seg[k];
+        uint64_t end = (uint64_t)s->limit + 1;
+        bool none = (s->ar & (AR_S | AR_CODE | AR_DOWN)) == (AR_S | AR_DOWN) ||
+                    (protected && (s->ar & AR_UNUSABLE));
+        bool read = !protected || (s->ar & (AR_CODE | AR_READ)) != AR_CODE;
+
+        cpu->seg_end[k] = !none && read ? end : 0;
+        cpu->seg_end[SEG_ENDS + k] = !none && (!protected || ar_is_writable(s->ar)) ? end : 0;
+    }
+}
+
 void cpu_update_mode(struct cpu *cpu)
 {
     uint32_t mode = 0;
@@ -110,6 +127,7 @@ void cpu_update_mode(struct cpu *cpu)
             mode |= MODE_FLAT;
         for (k = SEG_ES; k <= SEG_DS; k++)
             cpu->seg_base[k] = cpu->seg[k].base;
+        set_seg_ends(cpu);
     }
     cpu->seg_base[SEG_FS] = cpu->seg[SEG_FS].base;
     cpu->seg_base[SEG_GS] = cpu->seg[SEG_GS].base;
@@ -361,6 +379,7 @@ static const struct vm_field cpu_fields[] = {
     VM_SKIP(struct cpu, stopped_fn, "none between runs"),
     VM_SKIP(struct cpu, tr, "the translator's, between runs of no meaning"),
     VM_SKIP(struct cpu, seg_base, "follows from the registers"),
+    VM_SKIP(struct cpu, seg_end, "follows from the registers"),
     VM_SKIP(struct cpu, mmu_index, "follows from the registers"),
     VM_INT(struct cpu, pending),
     VM_SKIP(struct cpu, pending_mask, "follows from the flags"),

@@ -224,6 +224,7 @@ struct cpu_jit {
     struct jit_jump *jumps;  /* where indirect branches led last */
     uint64_t host_sp;        /* the host's stack pointer as generated code was entered */
     uint64_t spill;          /* a value kept across a TLB check */
+    uint64_t linear;         /* address of the operand being checked */
     uint64_t span[CPU_SPANS]; /* addends of pages that have been checked for more than one access */
     struct block *broken;    /* unit whose check for several accesses has failed, or NULL */
     uint32_t cookie;         /* names address space, its TLB generation and mode in `jumps` */
@@ -234,7 +235,10 @@ struct cpu_jit {
     uint16_t host_cw;        /* the host's own x87 control word */
     bool code_dropped;       /* since it was entered: maybe what runs, or what it goes on to */
     struct jit *jit;         /* NULL: no translator */
+    _Alignas(16) uint8_t vec_spill[48]; /* vector registers and operands of one instruction */
 };
+
+#define SEG_ENDS 6 /* ES to GS */
 
 struct cpu {
     uint64_t r[REG_COUNT]; /* first: generated code and handlers address it with short offsets */
@@ -251,6 +255,9 @@ struct cpu {
     void (*stopped_fn)(void);
     struct cpu_jit tr;           /* the translator's: cpu/jit/ */
     uint64_t seg_base[SEG_COUNT + 1]; /* effective: 0 for CS DS ES SS in 64-bit code; last is 0 */
+    /* First offset past what may be read and written (at [SEG_ENDS] and on) without a fault of the segment;
+     * 0 where it takes a closer look. Of no meaning in 64-bit code. */
+    uint64_t seg_end[2 * SEG_ENDS];
     uint32_t mmu_index;          /* of the CPL and EFLAGS.AC: enum mmu_index */
     uint32_t pending;            /* CPU_INTR...; atomic */
     uint32_t pending_mask;       /* the part of pending that stops a run of blocks */

@@ -12,10 +12,10 @@
 #define MAX_ELEMENTS 4096u
 
 struct string_op {
-    unsigned size;      /* of an element */
-    unsigned seg;       /* of rSI */
+    unsigned size; /* of an element */
+    unsigned seg;  /* of rSI */
     int64_t step;
-    uint64_t count;     /* iterations wanted in this go */
+    uint64_t count; /* iterations wanted in this go */
 };
 
 static uint64_t addr_mask(const struct insn *i, uint64_t v)
@@ -47,8 +47,8 @@ static bool repeated(const struct insn *i)
 /* How many of n elements one go may do: those that lie in the page of the first. Only what the guest
  * can see decides, never whether the memory can be reached in bulk: a go counts as one instruction,
  * and time must not depend on what is in the TLB or on the flags of a page. */
-static uint64_t in_page(const struct cpu *cpu, const struct string_op *op, unsigned seg, uint64_t ea,
-                        uint64_t n)
+static uint64_t in_page(const struct cpu *cpu, const struct string_op *op, unsigned seg,
+                        uint64_t ea, uint64_t n)
 {
     uint64_t off = (ea + cpu->seg_base[seg]) & (PAGE_SIZE - 1), run;
 
@@ -144,12 +144,28 @@ static bool go_on(const struct cpu *cpu, uint64_t done, uint64_t n)
     return done < n && (done == 0 || cpu->budget >= 0);
 }
 
+/* What lies at dst in front of the run repeats in it: dst is gap bytes behind src. Every copy is of whole
+ * periods, and of what is there. */
+static void repeat_run(uint8_t *dst, size_t bytes, size_t gap)
+{
+    const uint8_t *src = dst - gap;
+
+    for (size_t done = 0, n; done < bytes; done += n) {
+        n = MIN(done + gap, bytes - done);
+        memcpy(dst + done, src, n);
+    }
+}
+
 static void copy_run(uint8_t *dst, const uint8_t *src, size_t bytes, const struct string_op *op)
 {
     size_t gap = dst > src ? (size_t)(dst - src) : (size_t)(src - dst);
-    if (gap >= bytes) {
-        memcpy(dst, src, bytes);
-    } else if (op->step > 0) { /* overlapping: the pattern repeats, as element order has it */
+    bool reads_its_own = gap < bytes && (op->step > 0 ? dst > src : dst < src);
+
+    if (!reads_its_own) {
+        memmove(dst, src, bytes);
+    } else if (op->step > 0 && gap >= op->size) {
+        repeat_run(dst, bytes, gap);
+    } else if (op->step > 0) { /* in parts of elements */
         for (size_t k = 0; k < bytes; k += op->size)
             st_sized(dst + k, ld_sized(src + k, op->size), op->size);
     } else {
@@ -205,12 +221,14 @@ bool op_movs(struct cpu *cpu, const struct insn *i)
 
 static void fill_run(uint8_t *dst, uint64_t v, uint64_t n, unsigned size)
 {
-    if (size == 1) {
-        memset(dst, (uint8_t)v, n);
-        return;
+    uint64_t all = (v & 0xff) * 0x0101010101010101;
+
+    if (((v ^ all) & ~0ull >> (64 - 8 * size)) == 0) {
+        memset(dst, (uint8_t)v, n * size);
+    } else {
+        st_sized(dst, v, size);
+        repeat_run(dst + size, (n - 1) * size, size);
     }
-    for (uint64_t k = 0; k < n; k++)
-        st_sized(dst + k * size, v, size);
 }
 
 bool op_stos(struct cpu *cpu, const struct insn *i)

@@ -450,7 +450,7 @@ static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
     out->jit_evicted += j->evicted;
     out->jit_enters += j->enters;
     out->jit_slow += j->one;
-    out->jit_ends += j->end;
+    out->jit_ends += j->end_left;
     out->jit_links += j->links;
     out->jit_lookups += j->lookups;
     out->jit_lookup_misses += j->lookup_misses;

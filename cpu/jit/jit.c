@@ -8,8 +8,12 @@
 #include "cpu/flags.h"
 #include "cpu/interp.h"
 #include "cpu/jit/jit_int.h"
+#include "cpu/sem.h"
+#include "cpu/decode.h"
 
 #define THRESHOLD 16
+#define MOVED                                                                                      \
+    32 /* times the threshold: entries of segmented code at another place than it is for */
 
 static HANDLER(count_entry);
 
@@ -143,7 +147,7 @@ void jit_drop_code(struct cpu *cpu, struct block *b)
     if (!j || !b->code)
         return;
     unlink_in(j, b);
-    /* RIP's low bits are those of the address in 64-bit and flat code. */
+    /* A slot's low bits are those of the address. */
     for (unsigned k = 0; k < JIT_JUMPS; k += PAGE_SIZE) {
         struct jit_jump *s = &j->jumps[k + (b->ra & (PAGE_SIZE - 1))];
         if (s->code == b->code)
@@ -172,12 +176,14 @@ void jit_flush(struct cpu *cpu)
 static void set_cookie(struct cpu *cpu)
 {
     struct jit *j = cpu->tr.jit;
-    unsigned k =
-        (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 + cpu->mode / MODE_USER) &
-        (ARRAY_LEN(j->cookies) - 1);
+    uint64_t base = jit_segmented(cpu->mode) ? cpu->seg_base[SEG_CS] : 0;
+    uint32_t limit = jit_segmented(cpu->mode) ? cpu->seg[SEG_CS].limit : 0;
+    unsigned k = (unsigned)((uintptr_t)cpu->mmu.tlb / sizeof(struct tlb) * 2 +
+                            cpu->mode / MODE_USER + (base >> 4) * 5) &
+                 (ARRAY_LEN(j->cookies) - 1);
 
     if (j->cookies[k].generation != cpu->mmu.tlb->generation || j->cookies[k].mode != cpu->mode ||
-        !j->cookies[k].id) {
+        j->cookies[k].cs_base != base || j->cookies[k].cs_limit != limit || !j->cookies[k].id) {
         if (!j->next_cookie) { /* all used: none may mean two things */
             memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
             memset(j->cookies, 0, sizeof(j->cookies));
@@ -185,26 +191,42 @@ static void set_cookie(struct cpu *cpu)
         }
         j->cookies[k].generation = cpu->mmu.tlb->generation;
         j->cookies[k].mode = cpu->mode;
+        j->cookies[k].cs_base = base;
+        j->cookies[k].cs_limit = limit;
         j->cookies[k].id = j->next_cookie++;
     }
     cpu->tr.cookie = j->cookies[k].id;
 }
 
+static struct block *look_up(struct cpu *cpu, uint64_t rip)
+{
+    return jit_segmented(cpu->mode) ? block_lookup(cpu, rip) : block_lookup_any(cpu, rip);
+}
+
+/* b's code, if it is for where CS has b now. */
+static const uint8_t *code_of(const struct cpu *cpu, const struct block *b, uint64_t rip)
+{
+    if (jit_segmented(b->mode) && (b->seg_rip != rip || b->seg_limit != cpu->seg[SEG_CS].limit))
+        return NULL;
+    return b->code;
+}
+
 const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
 {
     struct jit *j = cpu->tr.jit;
+    uint64_t lin = rip + cpu->seg_base[SEG_CS];
     struct block *b;
 
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.lookups++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
+    if ((cpu->pending & cpu->pending_mask) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip)) {
         j->stats.lookup_misses++;
         return NULL;
     }
-    struct jit_jump *s = &j->jumps[rip & (JIT_JUMPS - 1)];
-    *s = (struct jit_jump){rip, cpu->tr.cookie, 0, b->code, 0};
+    struct jit_jump *s = &j->jumps[lin & (JIT_JUMPS - 1)];
     cpu->tr.rip_page = rip - (b->ra & (PAGE_SIZE - 1));
+    *s = (struct jit_jump){rip, cpu->tr.cookie, 0, b->code, cpu->tr.rip_page};
     return b->code;
 }
 
@@ -218,7 +240,7 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code)
+    if ((cpu->pending & cpu->pending_mask) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip))
         return NULL;
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
@@ -309,18 +331,51 @@ static void count_broken(struct cpu *cpu)
     jit_drop_code(cpu, head);
 }
 
-void jit_run_end(struct cpu *cpu, const struct insn *i)
+/* What the run loop does between two blocks, as long as it comes to nothing but the next block's code: else
+ * NULL, and nothing has changed. A shadow (STI, MOV SS) holds off only what there is none of. */
+static const uint8_t *next_code(struct cpu *cpu)
+{
+    uint32_t mask = cpu->eflags & FL_IF ? ~0u : ~(uint32_t)CPU_INTR;
+    struct block *b;
+
+    if ((cpu->pending & mask) || cpu->pending_dr6 || cpu->exc_vector != EXC_NONE ||
+        cpu->activity != CPU_ACTIVE || cpu->stopper || (cpu->eflags & FL_TF) || cpu->budget <= 0)
+        return NULL;
+    cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
+    b = look_up(cpu, cpu->rip);
+    if (!b || !code_of(cpu, b, cpu->rip) || b->unit_n > cpu->budget || (b->vec && unmasked(cpu)) ||
+        (b->x87 && !jit_backend_fpu_fits(cpu)))
+        return NULL;
+    cpu->pending_mask = mask;
+    cpu->shadow_intr = cpu->shadow_ss = false;
+    set_cookie(cpu);
+    cpu->tr.rip_page = cpu->rip - (b->ra & (PAGE_SIZE - 1));
+    cpu->tr.code_dropped = false;
+    cpu->stat_blocks++;
+    return b->code;
+}
+
+const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i)
 {
     struct block *b = resume(cpu, i);
+    bool single = b->mode & MODE_SINGLE;
+    const uint8_t *code;
 
     cpu->tr.jit->stats.end++;
-    /* Branches must not go on to the next block: that might enter generated code again. */
-    cpu_interrupt(cpu, CPU_LEAVE);
-    interp_go(cpu, interp_handler(b, i), i);
-    cpu_clear_interrupt(cpu, CPU_LEAVE);
+    if (insn_row(i)->sem == SEM_NONE) {
+        interp_go(cpu, interp_handler(b, i), i);
+    } else { /* branches must not go on to the next block: that might enter generated code again */
+        cpu_interrupt(cpu, CPU_LEAVE);
+        interp_go(cpu, interp_handler(b, i), i);
+        cpu_clear_interrupt(cpu, CPU_LEAVE);
+    }
+    cpu->blk = NULL;
     cpu->mmu.fault.kept = false;
     if (cpu->tr.broken)
         count_broken(cpu);
+    code = single ? NULL : next_code(cpu);
+    cpu->tr.jit->stats.end_left += !code;
+    return code;
 }
 
 static bool fill(struct cpu *cpu, uint64_t page, const struct tlb_entry *e, enum mmu_access acc)
@@ -349,6 +404,12 @@ static HANDLER(enter)
 {
     struct block *b = cpu->blk;
 
+    if (!code_of(cpu, b, cpu->r[REG_BRIP])) {
+        insn_fn fn = b->first_fn;
+        if (++b->heat > MOVED * cpu->tr.jit->threshold)
+            jit_drop_code(cpu, b);
+        return fn(cpu, i);
+    }
     if ((b->vec && unmasked(cpu)) || (b->x87 && !jit_backend_fpu_fits(cpu)) ||
         cpu->budget + b->n < b->unit_n) {
         insn_fn fn = b->first_fn;
@@ -431,16 +492,10 @@ static HANDLER(count_entry)
     return fn(cpu, i);
 }
 
-/* Alignment checks, single steps and breakpoints are the interpreter's; so are segments with bases
- * and limits. */
+/* Alignment checks, single steps and breakpoints are the interpreter's. */
 static bool mode_fits(const struct jit *j, uint32_t mode)
 {
-    if (mode & (MODE_AC | MODE_TRACE | MODE_VM86))
-        return false;
-    if ((mode & MODE_SINGLE) && j->threshold > 1)
-        return false;
-    return (mode & MODE_CODE64) || (mode & (MODE_CODE32 | MODE_FLAT | MODE_STACK32)) ==
-                                       (MODE_CODE32 | MODE_FLAT | MODE_STACK32);
+    return !(mode & (MODE_AC | MODE_TRACE)) && !((mode & MODE_SINGLE) && j->threshold > 1);
 }
 
 void jit_block_made(struct cpu *cpu, struct block *b)

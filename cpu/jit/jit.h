@@ -25,7 +25,7 @@ struct jit_stats {
     uint64_t evicted; /* translations that have given way to others */
     uint64_t ns;      /* spent translating */
     uint64_t refused; /* hot blocks that cannot be translated */
-    uint64_t enters, one, end, fills, broken, links, lookups, lookup_misses;
+    uint64_t enters, one, end, end_left, fills, broken, links, lookups, lookup_misses;
     uint64_t x87_loads; /* guest x87 registers brought into the host's */
 };
 

@@ -22,7 +22,7 @@ struct jit_jump {
     uint64_t rip;
     uint32_t cookie, pad;
     const uint8_t *code;
-    uint64_t pad2;
+    uint64_t rip_page; /* what tr.rip_page is there */
 };
 #define JIT_JUMP_BITS 14
 #define JIT_JUMPS     (1u << JIT_JUMP_BITS)
@@ -48,7 +48,7 @@ struct jit_thunks {
     const uint8_t *leave_stored; /* the same, guest registers are in memory already */
     const uint8_t *one;          /* jit_run_one(RAX) and on */
     const uint8_t *one_flags;    /* ... and on with the guest's flags in the host's */
-    const uint8_t *end;          /* jit_run_end(RAX), and leave */
+    const uint8_t *end;          /* jit_run_end(RAX), and on there */
     const uint8_t *fill_read;    /* jit_fill_read(RAX, R15): the result in the host's ZF */
     const uint8_t *fill_write;
     const uint8_t *link;       /* jit_link(EAX), and on in that block */
@@ -58,6 +58,7 @@ struct jit_thunks {
     const uint8_t *load_ymm;   /* ... or all of them */
     const uint8_t
         *load_x87; /* guest's x87 registers into the host's; AL 0: they may not be there */
+    const uint8_t *sha256, *sha1[4]; /* x64_sha.c; NULL where they are not needed or cannot be */
 };
 
 struct jit {
@@ -77,6 +78,8 @@ struct jit {
     struct {
         uint64_t generation; /* of a TLB */
         uint32_t mode, id;
+        uint64_t cs_base; /* of segmented code, else 0 */
+        uint32_t cs_limit;
     } cookies[64];
     uint32_t next_cookie;
     bool has_avx2;            /* the host */
@@ -85,13 +88,21 @@ struct jit {
     struct jit_stats stats;
 };
 
+/* Code that segment bases and limits mean something for; its translation is bound to a place in CS. */
+static inline bool jit_segmented(uint32_t mode)
+{
+    const uint32_t flat32 = MODE_CODE32 | MODE_FLAT | MODE_STACK32;
+    return !(mode & MODE_CODE64) && (mode & flat32) != flat32;
+}
+
 /* ---- called by generated code (jit.c) --------------------------------------------------------- */
 
 /* The instruction, by the interpreter. False: leave, cpu->rip says where to. */
 bool jit_run_one(struct cpu *cpu, const struct insn *i);
 /* ... and its flags to cpu->tr.host_flags. */
 bool jit_run_one_flags(struct cpu *cpu, const struct insn *i);
-void jit_run_end(struct cpu *cpu, const struct insn *i);
+/* The same where it ends a block (AT_END). Code that follows, or NULL: leave, to cpu->rip. */
+const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i);
 /* The access to a page that has just missed entry e would do without more ado now. */
 bool jit_fill_read(struct cpu *cpu, uint64_t page, const struct tlb_entry *e);
 bool jit_fill_write(struct cpu *cpu, uint64_t page, const struct tlb_entry *e);

@@ -314,6 +314,10 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
     struct x64 *x = &t->x;
     uint8_t *from[2];
 
+    if (t->seg && !is_single(t)) {
+        tr_seg_goto_tmp0(t);
+        return;
+    }
     if (is_single(t)) { /* jit_find leaves then */
         from[0] = x64_jmp(x);
         target_not_found(t, from, 1, undo);
@@ -367,10 +371,11 @@ static bool emit_insn(struct tr *t)
     else if (!t->x87[t->k])
         tr_x87_regs_change(t);
     if (!tr_raises(t))
-        done = t->hot[t->k]      ? tr_hot(t)
-               : t->native[t->k] ? tr_native(t)
-               : t->x87[t->k]    ? tr_x87(t)
-                                 : !(insn_row(t->i)->attr & AT_END) && tr_general(t);
+        done = t->hot[t->k]                    ? tr_hot(t)
+               : t->native[t->k]               ? tr_native(t)
+               : t->x87[t->k]                  ? tr_x87(t)
+               : insn_row(t->i)->attr & AT_END ? tr_loop(t)
+                                               : tr_general(t);
     if (!done) {
         CHECK(!t->one);
         CHECK(t->recording || t->interpreted[t->k]);
@@ -498,6 +503,9 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     t.x.start = t.x.p = j->rw + j->used;
     t.x.end = t.x.start + JIT_ROOM - 64;
     t.code64 = b->mode & MODE_CODE64;
+    tr_seg_begin(&t, b);
+    if (t.seg && b->ra2 != RA_NONE)
+        return JIT_REFUSED;
     tr_unit(&t, b);
     emit_unit(&t);
     if (t.x.overflow) {
@@ -505,5 +513,7 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
         return JIT_REFUSED;
     }
     note_done(j, &t);
+    b->seg_rip = cpu->r[REG_BRIP];
+    b->seg_limit = t.seg_limit;
     return JIT_DONE;
 }

@@ -98,6 +98,8 @@ bool tr_target_offset(const struct tr *t, uint32_t *offset)
 {
     int64_t to = (int64_t)next_offset(t) + (int64_t)t->i->imm;
 
+    if (t->seg)
+        return tr_seg_target(t, offset);
     *offset = (uint32_t)to;
     return t->i->size == stack_size(t) && to == (int32_t)to;
 }
@@ -241,6 +243,8 @@ bool tr_flow(struct tr *t, bool *done)
 {
     const struct ir_node *n;
 
+    if (t->seg && tr_seg_flow(t, done))
+        return true;
     if ((n = tr_find(t, IR_BRANCH)) || (n = tr_find(t, IR_BRANCH_IF)) ||
         (n = tr_find(t, IR_BRANCH_IND)))
         *done = lower_branch(t, n);

@@ -4,9 +4,9 @@
  */
 #include "cpu/jit/x64_tr.h"
 
-static bool is_wide(const struct insn *i)
+static bool is_byte(const struct insn *i)
 {
-    return i->size >= 4;
+    return i->size == 1;
 }
 
 /* The E operand as something that stays while both temporaries change: a register, a guest register in
@@ -72,6 +72,45 @@ static bool divide(struct tr *t, unsigned ext)
     return true;
 }
 
+/* AX = AL * E; AL and AH = quotient and remainder of AX by E. ext as above, and the same cases left out. */
+static bool byte_product_or_quotient(struct tr *t, unsigned ext)
+{
+    struct x64 *x = &t->x;
+    struct x64_rm rm;
+
+    if (!insn_is_mem(t->i) && (t->i->rm & 7)) /* AH to BH */
+        return false;
+    tr_reg_changes(t, REG_AX);
+    if (insn_is_mem(t->i)) {
+        if (!source(t, 1, &rm))
+            return false;
+    } else {
+        rm = tr_reg(t, t->i->rm >> 3);
+    }
+    if (ext >= 6)
+        tr_flags_clobber(t);
+    if (ext == 6) {
+        x64_load(x, 4, RAX, x64_r(RBX));
+        x64_shift_imm(x, X_SHR, 4, x64_r(RAX), 8);
+        x64_alu_to_reg(x, X_CMP, 1, RAX, rm);
+        tr_miss(t, CC_NC);
+    } else if (ext == 7) {
+        x64_movsx(x, 4, RAX, x64_r(RBX), 1);
+        x64_alu_to_reg(x, X_CMP, 2, RAX, x64_r(RBX));
+        tr_miss(t, CC_NZ);
+        x64_load(x, 1, RAX, rm);
+        x64_alu_imm(x, X_ADD, 1, x64_r(RAX), 1);
+        x64_alu_imm(x, X_CMP, 1, x64_r(RAX), 1);
+        tr_miss(t, CC_BE);
+    }
+    x64_load(x, 4, RAX, x64_r(RBX));
+    x64_op(x, 0, 0xf6, 1, ext, rm, X64_BYTE_RM);
+    x64_store(x, 2, x64_r(RBX), RAX);
+    if (ext < 6)
+        tr_product_flags(t, x64_r(RBX));
+    return true;
+}
+
 /* ADCX, ADOX: one flag in and out, the others stay. */
 static bool add_chain(struct tr *t, unsigned prefix)
 {
@@ -80,6 +119,8 @@ static bool add_chain(struct tr *t, unsigned prefix)
 
     if (dst.is_mem || !x64_host_has(F_ADX))
         return false;
+    if (t->f.recipe.regs >> t->i->reg & 1) /* the flag is read even if none is needed afterwards */
+        tr_flags_store(t);
     tr_reg_changes(t, t->i->reg);
     if (!source(t, size, &rm))
         return false;
@@ -204,11 +245,13 @@ bool tr_general(struct tr *t)
     const struct insn_row *row = insn_row(t->i);
 
     if (row->prefix == P_F3 && (row->opcode == 0x0fbc || row->opcode == 0x0fbd))
-        return is_wide(t->i) && count_zeros(t);
+        return t->i->size >= 4 && count_zeros(t);
     if (row->opcode == 0x0f38f6)
         return row->prefix == P_F2 ? multiply_no_flags(t)
                                    : add_chain(t, row->prefix == P_66 ? 0x66 : 0xf3);
-    if (!is_wide(t->i) || row->prefix != P_ANY)
+    if (row->opcode == 0xf6 && row->form_reg >= 4)
+        return byte_product_or_quotient(t, row->form_reg);
+    if (is_byte(t->i) || row->prefix != P_ANY)
         return false;
     switch (row->opcode) {
     case 0xf7:

@@ -749,10 +749,14 @@ static bool sign_of_a(struct tr *t)
 {
     unsigned size = t->i->size;
 
-    if (size == 2)
-        return false;
     tr_reg_changes(t, REG_DX);
     tr_flags_clobber(t);
+    if (size == 2) {
+        x64_movsx(&t->x, 4, RAX, x64_r(RBX), 2);
+        x64_shift_imm(&t->x, X_SHR, 4, x64_r(RAX), 16);
+        x64_store(&t->x, 2, x64_r(RDX), RAX);
+        return true;
+    }
     x64_load(&t->x, size, RDX, x64_r(RBX));
     x64_shift_imm(&t->x, X_SAR, size, x64_r(RDX), size * 8 - 1);
     return true;

@@ -9,6 +9,10 @@ _Static_assert(offsetof(struct tlb, e) == 0, "cpu->tlb points to entries");
 
 void tr_rip(struct tr *t, unsigned dst, uint32_t offset)
 {
+    if (t->seg) {
+        x64_mov_imm(&t->x, dst, t->seg_page + offset);
+        return;
+    }
     x64_load(&t->x, 8, dst, CPU_FIELD(tr.rip_page));
     if (offset)
         x64_lea(&t->x, t->code64 ? 8 : 4, dst, x64_m(dst, (int32_t)offset));
@@ -37,6 +41,14 @@ bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
     unsigned size = i->ea_shift == 0 ? 8 : 4;
     unsigned base = i->base, index = i->index;
 
+    if (i->ea_shift > 32) { /* 16 bits */
+        struct insn wide = *i;
+        wide.ea_shift = 32;
+        if (!tr_address(t, dst, &wide))
+            return false;
+        x64_movzx(&t->x, 4, dst, x64_r(dst), 2);
+        return true;
+    }
     if (!can_address(t, i))
         return false;
     if (base == REG_BRIP) {
@@ -150,7 +162,9 @@ bool tr_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct 
                  !in_memory(i->base);
     const struct access *a;
 
-    if ((!flat && !t->code64) || !can_address(t, i))
+    if (t->seg || (!flat && !t->code64))
+        return tr_seg_mem_check(t, size, write, aligned, m);
+    if (!can_address(t, i))
         return false;
     a = tr_access(t, REG_ZERO, 0, size, write, flat);
     if (!tr_in_span(t, a)) {
@@ -176,8 +190,13 @@ bool tr_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bo
                     struct x64_rm *m)
 {
     unsigned host = x64_host_of[base];
-    const struct access *a = tr_access(t, base, disp, size, write, true);
+    const struct access *a;
 
+    if (t->seg) {
+        tr_seg_stack_check(t, base, disp, size, write, m);
+        return true;
+    }
+    a = tr_access(t, base, disp, size, write, true);
     if (!tr_in_span(t, a)) {
         tr_flags_clobber(t);
         uint8_t *retry = t->x.p;

@@ -180,19 +180,7 @@ static const uint8_t *emit_fill(struct jit *j, struct x64 *x, uintptr_t fn)
     return entry;
 }
 
-static void emit_end(struct jit *j, struct x64 *x)
-{
-    j->thunk.end = here(j, x);
-    units_to_memory(j, x);
-    regs_to_memory(x);
-    x64_load(x, 8, RSI, x64_r(RAX));
-    x64_load(x, 8, RSP, CPU_FIELD(tr.host_sp));
-    call_c(x, (uintptr_t)jit_run_end);
-    x64_jmp_to(x, j->thunk.leave_stored - j->rx);
-}
-
-/* To the code that fn returns for RAX, or out. Vector registers stay where they are: neither function
- * touches them. */
+/* To the code that fn returns for RAX, or out. That code asks for vector registers if it needs them. */
 static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
 {
     const uint8_t *entry = here(j, x);
@@ -239,11 +227,11 @@ static void emit_load_x87(struct jit *j, struct x64 *x)
     x64_x87_from_memory(j, x, &hooks);
 }
 
-/* CPUID.7.EBX bit 19; compilers' lists of names differ. */
-static bool has_adx(void)
+/* A bit of CPUID.7.EBX; compilers' lists of names differ. */
+static bool has_by_leaf7(unsigned bit)
 {
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 19 & 1);
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> bit & 1);
 }
 
 bool x64_host_has(enum cpu_feature f)
@@ -267,7 +255,7 @@ bool x64_host_has(enum cpu_feature f)
     case F_LZCNT:
         return __builtin_cpu_supports("lzcnt");
     case F_ADX:
-        return has_adx();
+        return has_by_leaf7(19);
     case F_BMI2:
         return __builtin_cpu_supports("bmi2");
     case F_AES:
@@ -279,6 +267,8 @@ bool x64_host_has(enum cpu_feature f)
         return __builtin_cpu_supports("avx2");
     case F_FMA:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case F_SHA:
+        return has_by_leaf7(29);
     case F_GFNI:
         return __builtin_cpu_supports("gfni");
     case F_VAES:
@@ -301,7 +291,7 @@ bool jit_backend_init(struct jit *j)
     j->thunk.fill_write = emit_fill(j, &x, (uintptr_t)jit_fill_write);
     j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);
     j->thunk.one_flags = emit_one(j, &x, (uintptr_t)jit_run_one_flags, true);
-    emit_end(j, &x);
+    j->thunk.end = emit_go(j, &x, (uintptr_t)jit_run_end);
     j->thunk.link = emit_go(j, &x, (uintptr_t)jit_link);
     j->thunk.miss = emit_go(j, &x, (uintptr_t)jit_find);
     emit_load_flags(j, &x);
@@ -313,6 +303,8 @@ bool jit_backend_init(struct jit *j)
     ymm_from_memory(&x);
     x64_byte(&x, 0xc3);
     emit_load_x87(j, &x);
+    if (!x64_host_has(F_SHA) && tr_sha_can())
+        tr_sha_emit_routines(j, &x);
     j->used = (size_t)align_up((uint64_t)(x.p - j->rw), 64);
     if (x.overflow)
         return false;

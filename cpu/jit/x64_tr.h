@@ -125,6 +125,10 @@ struct tr {
     struct jit *j;
     struct x64 x;
     bool code64;
+    bool seg; /* segmented: x64_seg.c */
+    uint32_t
+        seg_page; /* then: offset in CS of the page's first byte, which may be before its start */
+    uint32_t seg_limit; /* of CS */
     struct {
         struct block *b;
         unsigned first; /* instruction; that of the next part is this one's end */
@@ -256,6 +260,22 @@ void tr_write_reg(struct tr *t, unsigned n, unsigned size, unsigned src);
 /* Frees TMP1 from *m. */
 void tr_mem_free_tmp1(struct tr *t, struct x64_rm *m);
 
+/* ---- x64_seg.c --------------------------------------------------------------------------------- */
+
+void tr_seg_begin(struct tr *t, const struct block *b);
+/* So many bytes at offset in the page are in CS. */
+bool tr_seg_holds(const struct tr *t, uint32_t offset, unsigned bytes);
+/* As the functions without seg, for t->seg; tr_seg_mem_check also for segments of flat code that are not. */
+bool tr_seg_mem_check(struct tr *t, unsigned size, bool write, bool aligned, struct x64_rm *m);
+void tr_seg_stack_check(struct tr *t, unsigned base, int32_t disp, unsigned size, bool write,
+                        struct x64_rm *m);
+bool tr_seg_target(const struct tr *t, uint32_t *offset);
+void tr_seg_goto_tmp0(struct tr *t);
+bool tr_seg_flow(struct tr *t, bool *done);
+/* The element of a string at register base, as wide as the address size. */
+void tr_seg_check_at(struct tr *t, unsigned seg, unsigned base, unsigned size, bool write,
+                     struct x64_rm *m);
+
 /* ---- x64_block.c ------------------------------------------------------------------------------- */
 
 struct cold *tr_cold(struct tr *t, enum cold_kind kind);
@@ -311,9 +331,15 @@ bool tr_flow(struct tr *t, bool *done);
 bool tr_hot(struct tr *t);                /* x64_int.c: t->ir[t->k] */
 bool tr_general(struct tr *t);            /* x64_gp.c */
 bool tr_is_general(const struct insn *i); /* it may */
+bool tr_loop(struct tr *t);               /* x64_loop.c */
 bool tr_native(struct tr *t);             /* x64_vec.c: the host's own instruction */
 /* Whether tr_native can do it, and what it needs in vector registers. */
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec);
+/* x64_sha.c: SHA instructions where the host has none; the source is a vector register or memory, and the
+ * host's flags are free. tr_sha_can: the host has what that takes. */
+bool tr_sha_can(void);
+void tr_sha(struct tr *t, struct x64_rm src);
+void tr_sha_emit_routines(struct jit *j, struct x64 *x);
 bool tr_native_touches_memory(const struct insn *i);
 bool tr_native_sets_flags(const struct insn *i);
 

@@ -69,7 +69,8 @@ static struct block *candidate(const struct tr *t, uint32_t offset)
         return NULL;
     b = block_at(t->cpu, align_down(t->b->ra, PAGE_SIZE) + offset, t->b->mode,
                  t->j->threshold == 1);
-    if (!b || b->ra2 != RA_NONE || is_part(t, b) || t->n + b->n > UNIT_MAX)
+    if (!b || !tr_seg_holds(t, offset, b->bytes) || b->ra2 != RA_NONE || is_part(t, b) ||
+        t->n + b->n > UNIT_MAX)
         return NULL;
     return b;
 }

@@ -95,6 +95,11 @@ static bool is_vector(const struct insn_row *row)
     return row->attr & (AT_SSE | AT_AVX);
 }
 
+static bool by_sha_routines(const struct insn_row *row)
+{
+    return row->feature == F_SHA && !x64_host_has(F_SHA) && tr_sha_can();
+}
+
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
 {
     const struct insn_row *row = insn_row(i);
@@ -106,7 +111,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         return false;
     if (is_hint(row))
         return true;
-    if (!x64_host_has((enum cpu_feature)row->feature))
+    if (!x64_host_has((enum cpu_feature)row->feature) && !by_sha_routines(row))
         return false;
     if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
         return false;
@@ -197,6 +202,8 @@ bool tr_native(struct tr *t)
         }
         reg = tr_reg(t, i->reg).is_mem ? TMP1 : x64_host_of[i->reg];
     }
+    if (by_sha_routines(row))
+        tr_flags_clobber(t);
     if (insn_is_mem(i)) {
         bool aligned = row->attr & AT_ALIGN;
         if (!tr_mem_check(t, s.mem_size, s.writes_rm, aligned, &rm))
@@ -212,6 +219,10 @@ bool tr_native(struct tr *t)
             x64_load(&t->x, 8, TMP1, rm);
             rm = x64_r(TMP1);
         }
+    }
+    if (by_sha_routines(row)) {
+        tr_sha(t, rm);
+        return true;
     }
     emit_again(t, reg, rm, vvvv, &s);
     if (written != REG_ZERO && tr_reg(t, written).is_mem)

@@ -42,9 +42,18 @@ static void put_handler(struct bench *b, const struct program *p, unsigned vecto
 {
     static const uint8_t regs[] = {0, 1, 2, 3, 5, 6, 7};
     uint8_t code[32], *c = code, jump[5] = {0xe9};
-    bool wide = p->mode >= COMPAT;
+    bool wide = p->mode >= COMPAT, real = p->mode == REAL;
     uint32_t body = BODIES + vector * 32, at = HANDLERS + vector * 16;
+    uint32_t to = p->address[fuzz_below(b->f, p->n)] - p->cs;
 
+    if (real) { /* MOV word [ESP], address; MOV register; IRET */
+        uint8_t code16[16] = {0x67, 0xc7, 0x04, 0x24, (uint8_t)to, (uint8_t)(to >> 8)};
+        code16[6] = 0xb8 | FUZZ_PICK(b->f, regs);
+        st16(code16 + 7, (uint16_t)bench_any_pointer(b));
+        code16[9] = 0xcf;
+        physmap_write_buf(b->map, at, code16, 10);
+        return;
+    }
     if (has_error_code(vector)) { /* ADD (E/R)SP */
         if (wide)
             *c++ = 0x48;
@@ -55,7 +64,7 @@ static void put_handler(struct bench *b, const struct program *p, unsigned vecto
     *c++ = 0xc7; /* MOV dword [(E/R)SP], address */
     *c++ = 0x04;
     *c++ = 0x24;
-    st32(c, p->address[fuzz_below(b->f, p->n)]);
+    st32(c, to);
     c += 4;
     *c++ = 0xb8 | FUZZ_PICK(b->f, regs);
     st32(c, (uint32_t)bench_any_pointer(b));
@@ -75,6 +84,8 @@ static void put_gates(struct bench *b, const struct program *p)
     for (unsigned v = 0; v < 32; v++) {
         uint64_t at = IDT + v * (wide ? 16 : 8), offset = HANDLERS + v * 16;
         put_handler(b, p, v);
+        if (p->mode == REAL)
+            continue;
         physmap_write(b->map, at,
                       (offset & 0xffff) | (uint64_t)(wide ? K_CODE64 : K_CODE) << 16 |
                           (uint64_t)(0xe0 | SYS_INT32) << 40 | (offset & 0xffff0000) << 32,
@@ -136,14 +147,18 @@ static void set_registers(struct bench *b, const struct program *p)
             b->cpu->r[k] = DATA + fuzz_below(b->f, 0x1fc0);
         if (p->mode < COMPAT)
             b->cpu->r[k] = (uint32_t)b->cpu->r[k];
+        if (mode_is_16(p->mode) && p->calm) /* offsets, whatever the address size */
+            b->cpu->r[k] &= 0xffff;
     }
+    if (mode_is_16(p->mode) && !fuzz_one_in(b->f, 16))
+        b->cpu->r[REG_SP] = fuzz_one_in(b->f, 16) ? fuzz_below(b->f, 9) : 0x8000;
     b->cpu->r[REG_CX] = !p->calm && fuzz_one_in(b->f, 8) ? fuzz_number(b->f) : fuzz_below(b->f, 24);
     if (p->mode < COMPAT)
         b->cpu->r[REG_CX] = (uint32_t)b->cpu->r[REG_CX];
     cpu_change_flags(b->cpu, 0, fuzz_one_in(b->f, 32) ? 0 : FL_TF | FL_AC | FL_NT);
     if (!fuzz_one_in(b->f, 8))
         b->cpu->fpu.mxcsr = fuzz_one_in(b->f, 4) ? 0x9fc0 : 0x1f80;
-    b->cpu->rip = p->at;
+    b->cpu->rip = p->at - p->cs;
     cpu_update_mode(b->cpu);
 }
 
@@ -162,6 +177,40 @@ static void put_edges(struct bench *b)
     cpu_cr_changed(b->cpu);
 }
 
+/* Bases and limits that programs meet, and some that they do not like. CS's is in the table too: handlers
+ * return to it. */
+static void set_segments(struct bench *b, const struct program *p)
+{
+    struct segreg *seg = b->cpu->seg;
+
+    if (p->skewed) {
+        seg[SEG_DS].base = fuzz_one_in(b->f, 2) ? 16 : 0;
+        seg[SEG_ES].base = fuzz_one_in(b->f, 2) ? 0xfffffff0 : 0;
+        seg[SEG_DS].limit = fuzz_one_in(b->f, 2) ? DATA + 0x17fe : UINT32_MAX;
+        seg[SEG_SS].limit = 0xfffff;
+        if (fuzz_one_in(b->f, 4))
+            seg[SEG_SS].ar &= ~(uint32_t)AR_DB;
+        seg[SEG_CS].limit = fuzz_one_in(b->f, 4) ? p->at + p->bytes / 2 : 0xfffff;
+    }
+    if (!mode_is_16(p->mode))
+        return;
+    seg[SEG_CS].base = p->cs;
+    seg[SEG_CS].limit = fuzz_one_in(b->f, 8) ? p->at - p->cs + p->bytes / 2 : 0xffff;
+    if (p->mode != PROT16) {
+        seg[SEG_CS].sel = (uint16_t)(p->cs >> 4);
+        return;
+    }
+    physmap_write(b->map, GDT + (K_CODE16 & ~7u),
+                  (seg[SEG_CS].limit & 0xffff) | (uint64_t)(p->cs & 0xffffff) << 16 | 0x9bull << 40,
+                  8);
+    if (fuzz_one_in(b->f, 4))
+        seg[SEG_SS].ar |= AR_DB;
+    if (fuzz_one_in(b->f, 4))
+        seg[SEG_DS].limit = 0x17fe;
+    if (fuzz_one_in(b->f, 8))
+        seg[SEG_ES].ar = FUZZ_PICK(b->f, ((const uint32_t[]){0x91, 0x97, 0x9b, 0x99, AR_UNUSABLE}));
+}
+
 static void set_up(struct bench *b, const struct program *p)
 {
     b->mode = p->mode;
@@ -175,6 +224,7 @@ static void set_up(struct bench *b, const struct program *p)
     }
     put_edges(b);
     put_gates(b, p);
+    set_segments(b, p);
     physmap_write_buf(b->map, p->at, p->code, p->bytes);
     set_registers(b, p);
 }
@@ -403,7 +453,8 @@ _Noreturn static void failed(struct pair *t, struct program *p, const struct fuz
 
 static void run(struct fuzz *f)
 {
-    static const enum mode modes[] = {LONG64, LONG64, LONG64, PROT32, COMPAT};
+    static const enum mode modes[] = {LONG64, LONG64, LONG64, PROT32, COMPAT,
+                                      REAL,   PROT16, V86,    PROT32};
     struct pair t;
     struct program p;
 

@@ -8,6 +8,7 @@ struct maker {
     struct bench *b;
     struct program *p;
     bool wide; /* 64-bit code */
+    bool half; /* 16-bit code */
     enum { WILD, CALM, SELF_WRITING, FLOATING } style;
     bool calm;              /* few faults: long blocks */
     struct program_insn *i; /* the one being made */
@@ -103,7 +104,7 @@ static void pick_memory(struct maker *m, struct operands *o)
     switch (fuzz_below(m->f, 12)) {
     case 0:
         o->shape = SHAPE_ABSOLUTE;
-        o->disp = (int32_t)(DATA + fuzz_below(m->f, 0x2000));
+        o->disp = (int32_t)((m->half ? 0 : DATA) + fuzz_below(m->f, 0x2000));
         break;
     case 1:
         o->shape = m->wide ? SHAPE_RIP : SHAPE_BASE;
@@ -121,7 +122,8 @@ static void pick_memory(struct maker *m, struct operands *o)
         o->shape = SHAPE_BASE;
         break;
     }
-    o->small_address = m->wide && o->shape != SHAPE_RIP && fuzz_one_in(m->f, 32);
+    if (o->shape != SHAPE_RIP)
+        o->small_address = fuzz_one_in(m->f, m->half ? 6 : 32);
 }
 
 /* Half of all operands are memory. */
@@ -157,12 +159,34 @@ static unsigned rex_bits(const struct operands *o)
     return rex;
 }
 
+/* The forms of 16-bit addresses: two registers, one, or none. */
+static void modrm16(struct maker *m, const struct operands *o)
+{
+    static const uint8_t forms[] = {[BX] = 7, [SI] = 4, [DI] = 5, [BP] = 6};
+    unsigned reg = (o->reg & 7) << 3, rm = o->scale & 3, mod;
+
+    if (o->shape == SHAPE_ABSOLUTE) {
+        byte(m, reg | 6);
+        number(m, (uint16_t)o->disp, 2);
+        return;
+    }
+    if (o->shape == SHAPE_BASE && o->base < ARRAY_LEN(forms) && forms[o->base])
+        rm = forms[o->base];
+    mod = o->disp == 0 && rm != 6 ? 0 : o->disp == (int8_t)o->disp ? 1 : 2;
+    byte(m, mod << 6 | reg | rm);
+    number(m, (uint16_t)o->disp, mod);
+}
+
 static void modrm(struct maker *m, const struct operands *o)
 {
     unsigned reg = (o->reg & 7) << 3, mod;
 
     if (!o->mem) {
         byte(m, 0xc0 | reg | (o->rm & 7));
+        return;
+    }
+    if (!m->wide && m->half != o->small_address) {
+        modrm16(m, o);
         return;
     }
     if (o->shape == SHAPE_RIP || (o->shape == SHAPE_ABSOLUTE && !m->wide)) {
@@ -197,7 +221,7 @@ static void encode(struct maker *m, unsigned mandatory, uint32_t opcode, const s
         byte(m, o->segment);
     if (o->small_address)
         byte(m, 0x67);
-    if (o->size == 2)
+    if (o->size == (m->half ? 4 : 2))
         byte(m, 0x66);
     if (mandatory)
         byte(m, mandatory);
@@ -225,11 +249,13 @@ static void immediate(struct maker *m, unsigned size)
 
 static void lead_to(struct maker *m, enum place place, unsigned target, unsigned into)
 {
+    if (m->half && place == PLACE_REL32)
+        place = PLACE_REL16;
     m->i->place = place;
     m->i->place_at = m->i->len;
     m->i->target = (uint8_t)target;
     m->i->into = (uint8_t)into;
-    number(m, 0, place == PLACE_REL8 ? 1 : 4);
+    number(m, 0, place == PLACE_REL8 ? 1 : place == PLACE_REL16 || place == PLACE_ABS16 ? 2 : 4);
 }
 
 /* Mostly a little ahead. */
@@ -295,7 +321,9 @@ static void make_mov(struct maker *m)
         if (o.rm == SP)
             o.rm = BX;
         encode(m, 0, 0xc7, &o);
-        number(m, m->calm ? DATA + fuzz_below(m->f, 0x2000) : bench_any_pointer(m->b), 4);
+        number(m,
+               m->calm ? (m->half ? 0 : DATA) + fuzz_below(m->f, 0x2000) : bench_any_pointer(m->b),
+               4);
         break;
     }
 }
@@ -430,6 +458,7 @@ static void make_loop(struct maker *m)
 static void make_stack(struct maker *m)
 {
     struct operands o = pick(m, 4);
+    bool other = !m->wide && fuzz_one_in(m->f, 4);
 
     switch (fuzz_below(m->f, 8)) {
     case 0:
@@ -437,8 +466,10 @@ static void make_stack(struct maker *m)
         immediate(m, 1);
         break;
     case 1:
+        if (other)
+            byte(m, 0x66);
         byte(m, 0x68);
-        immediate(m, 4);
+        immediate(m, other != m->half ? 2 : 4);
         break;
     case 2:
         o.reg = 6;
@@ -449,10 +480,14 @@ static void make_stack(struct maker *m)
         encode(m, 0, 0x8f, &o);
         break;
     case 4:
+        if (other)
+            byte(m, 0x66);
         byte(m, fuzz_one_in(m->f, 8) ? 0xc9 : 0x9c); /* LEAVE, PUSHF */
         break;
     default:
         o.rm = any_reg(m);
+        if (other)
+            byte(m, 0x66);
         if (m->wide && o.rm >= 8)
             byte(m, 0x41);
         byte(m, (fuzz_one_in(m->f, 2) ? 0x50 : 0x58) | (o.rm & 7));
@@ -602,7 +637,7 @@ static void make_string(struct maker *m)
 
     if (rep >= 2) {
         byte(m, 0xb9); /* MOV ECX */
-        number(m, fuzz_below(m->f, fuzz_one_in(m->f, 8) ? 0x1000 : 16), 4);
+        number(m, fuzz_below(m->f, fuzz_one_in(m->f, 8) ? 0x1000 : 16), m->half ? 2 : 4);
         if (!end(m)) {
             m->p->n--;
             return;
@@ -635,16 +670,36 @@ static void make_sse(struct maker *m)
         {0xf2, 0x0f5a}, {0xf3, 0x0fe6}, {0x66, 0x0f3817},
     };
     unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
-    struct operands o = pick(m, fuzz_one_in(m->f, 3) && m->wide ? 8 : 4);
+    struct operands o = pick(m, fuzz_one_in(m->f, 3) && m->wide ? 8 : m->half ? 2 : 4);
 
     o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
     if (!o.mem && fuzz_one_in(m->f, 2))
         o.rm = fuzz_below(m->f, m->wide ? 16 : 8);
     if (o.mem && fuzz_one_in(m->f, 2)) { /* aligned */
         o.shape = SHAPE_ABSOLUTE;
-        o.disp = (int32_t)(DATA + fuzz_below(m->f, 0x100) * 16);
+        o.disp = (int32_t)((m->half ? 0 : DATA) + fuzz_below(m->f, 0x100) * 16);
     }
     encode(m, rows[k].prefix, rows[k].opcode, &o);
+}
+
+/* SHA, often of one register and itself; as the hashes use them, and mixed with what touches the same
+ * registers. */
+static void make_sha(struct maker *m)
+{
+    static const uint32_t opcodes[] = {0x0f38c8, 0x0f38c9, 0x0f38ca, 0x0f38cb, 0x0f38cb,
+                                       0x0f38cc, 0x0f38cd, 0x0f3acc, 0x0f3acc};
+    struct operands o = pick(m, m->half ? 2 : 4);
+    uint32_t opcode = FUZZ_PICK(m->f, opcodes);
+
+    o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
+    o.rm = fuzz_one_in(m->f, 4) ? o.reg : fuzz_below(m->f, m->wide ? 16 : 8);
+    if (o.mem && !fuzz_one_in(m->f, 4)) { /* aligned */
+        o.shape = SHAPE_ABSOLUTE;
+        o.disp = (int32_t)((m->half ? 0 : DATA) + fuzz_below(m->f, 0x100) * 16);
+    }
+    encode(m, 0, opcode, &o);
+    if (opcode == 0x0f3acc)
+        byte(m, fuzz_u8(m->f));
 }
 
 static void make_vex(struct maker *m)
@@ -669,6 +724,7 @@ static void make_vex(struct maker *m)
     bool l = !general && fuzz_one_in(m->f, 2);
     unsigned rex = rex_bits(&o);
 
+    o.small_address &= m->wide;
     if (!general) {
         o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
         vvvv = fuzz_below(m->f, m->wide ? 16 : 8);
@@ -855,6 +911,14 @@ static void make_self_write(struct maker *m)
     if (m->calm && target < m->p->n && m->p->insn[target].len)
         into = m->p->insn[target].len - 1u;
 
+    if (m->half) {
+        byte(m, 0x2e);
+        byte(m, op == 0 ? 0xc6 : 0x80);
+        byte(m, 0x06);
+        lead_to(m, PLACE_ABS16, target, into);
+        immediate(m, 1);
+        return;
+    }
     /* MOV, or an addition that takes every time around */
     byte(m, op == 0 ? (size == 1 ? 0xc6 : 0xc7) : (size == 1 ? 0x80 : 0x81));
     if (m->wide) {
@@ -887,7 +951,7 @@ static const struct {
     {{4, 4, 1, 0}, make_exchange},   {{5, 5, 2, 0}, make_bits},        {{5, 8, 4, 1}, make_test},
     {{3, 1, 1, 0}, make_string},     {{8, 6, 2, 5}, make_sse},         {{6, 5, 2, 3}, make_vex},
     {{6, 6, 3, 6}, make_flags},      {{2, 0, 10, 0}, make_self_write}, {{2, 0, 0, 0}, make_any},
-    {{6, 4, 2, 70}, make_x87},       {{3, 2, 1, 9}, make_mmx},
+    {{6, 4, 2, 70}, make_x87},       {{3, 2, 1, 9}, make_mmx},         {{3, 3, 1, 1}, make_sha},
 };
 
 static void make_one(struct maker *m)
@@ -906,7 +970,8 @@ static void make_one(struct maker *m)
 void program_make(struct program *p, struct bench *b)
 {
     struct fuzz *f = b->f;
-    struct maker m = {.f = f, .b = b, .p = p, .wide = b->mode == LONG64};
+    struct maker m = {
+        .f = f, .b = b, .p = p, .wide = b->mode == LONG64, .half = mode_is_16(b->mode)};
     unsigned n = 4 + fuzz_below(f, 37);
 
     memset(p, 0, sizeof(*p));
@@ -914,6 +979,10 @@ void program_make(struct program *p, struct bench *b)
     m.calm = p->calm = m.style != WILD;
     p->mode = b->mode;
     p->at = CODE + (fuzz_one_in(f, 2) ? 0xf00 + fuzz_below(f, 256) : fuzz_below(f, 0x800));
+    if (m.half)
+        p->cs = fuzz_one_in(f, 6) ? (p->at - 0xff00 - fuzz_below(f, 0x100)) & ~15u /* the end */
+                                  : CODE - 16 * fuzz_below(f, 0x80);
+    p->skewed = b->mode == PROT32 && fuzz_one_in(f, 2);
     do
         make_one(&m);
     while (end(&m) && p->n < n);
@@ -936,11 +1005,17 @@ static void put_place(struct program *p, const struct program_insn *i, uint32_t 
     case PLACE_REL8:
         *to = (uint8_t)(target - (at + i->len));
         break;
+    case PLACE_REL16:
+        st16(to, (uint16_t)(target - (at + i->len)));
+        break;
     case PLACE_REL32:
         st32(to, target - (at + i->len));
         break;
+    case PLACE_ABS16:
+        st16(to, (uint16_t)(target - p->cs));
+        break;
     case PLACE_ABS32:
-        st32(to, target);
+        st32(to, target - p->cs);
         break;
     }
 }
@@ -961,6 +1036,11 @@ void program_lay_out(struct program *p)
         if (p->keep[k])
             put_place(p, &p->insn[k], p->address[k]);
     p->code[at - p->at] = 0xe9; /* and again */
+    if (mode_is_16(p->mode)) {
+        st16(p->code + (at - p->at) + 1, (uint16_t)(p->at - (at + 3)));
+        p->bytes = at + 3 - p->at;
+        return;
+    }
     st32(p->code + (at - p->at) + 1, p->at - (at + 5));
     p->bytes = at + 5 - p->at;
 }

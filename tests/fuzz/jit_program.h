@@ -13,7 +13,7 @@
 #define INSN_MAX    24 /* bytes: a random row may be longer than an instruction is */
 
 /* Where the last bytes of an instruction say another one's place. */
-enum place { PLACE_NONE, PLACE_REL8, PLACE_REL32, PLACE_ABS32 };
+enum place { PLACE_NONE, PLACE_REL8, PLACE_REL16, PLACE_REL32, PLACE_ABS16, PLACE_ABS32 };
 
 struct program_insn {
     uint8_t bytes[INSN_MAX];
@@ -28,6 +28,8 @@ struct program {
     enum mode mode;
     bool calm;   /* meant to run without faults: registers must be pointers */
     uint32_t at; /* where it is */
+    uint32_t cs; /* base of CS there */
+    bool skewed; /* not all of the segments of 32-bit code are flat */
     unsigned n;
     struct program_insn insn[PROGRAM_MAX];
     bool keep[PROGRAM_MAX];
@@ -36,6 +38,11 @@ struct program {
     uint8_t code[PROGRAM_MAX * INSN_MAX + 8];
     unsigned bytes;
 };
+
+static inline bool mode_is_16(enum mode mode)
+{
+    return mode == REAL || mode == PROT16 || mode == V86;
+}
 
 /* Of b only the choices and the mode are used. */
 void program_make(struct program *p, struct bench *b);

@@ -114,6 +114,9 @@ static void bench_new(struct bench *b)
     env.mem = b->map;
     b->cpu = cpu_new("386", 0, 1, &env, NULL);
     ck_assert_ptr_nonnull(b->cpu);
+    if (getenv("TINAMOU_ENGINE") && strcmp(getenv("TINAMOU_ENGINE"), "jit") == 0 &&
+        !cpu_use_translator(b->cpu, 16 * MIB, 1))
+        fprintf(stderr, "there is no translator for this host: interpreted\n");
     physmap_set_listener(b->map, &l);
     b->ra = physmap_store_alloc(b->map, RAM_BYTES);
     physmap_add_ram(b->map, &b->ram, "ram", 0, RAM_BYTES, b->ra, 0);
