@@ -198,7 +198,7 @@ const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.lookups++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
+    if (cpu_is_due(cpu) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
         j->stats.lookup_misses++;
         return NULL;
     }
@@ -218,7 +218,7 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code)
+    if (cpu_is_due(cpu) || !(b = block_lookup_any(cpu, rip)) || !b->code)
         return NULL;
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
@@ -277,7 +277,7 @@ bool jit_run_one(struct cpu *cpu, const struct insn *i)
     cpu->mmu.fault.kept = false;
     if (!go_on)
         return false;
-    if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || cpu->tr.code_dropped ||
+    if (UNLIKELY(cpu->budget < 0 || cpu_is_due(cpu) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
         interp_leave_dead(cpu, i + 1);
         return false;
