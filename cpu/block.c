@@ -94,12 +94,13 @@ uint64_t blocks_evicted(const struct block_cache *c)
     return c->evicted;
 }
 
-/* Of other CPUs that share the memory nothing is known here: then a write to a line clears its flag when
- * it finds no code (cpu_code_written). */
 static void no_code_in(struct cpu *cpu, uint64_t page)
 {
-    if (cpu->ncpus == 1)
-        physmap_code_set_lines(cpu->env.mem, page, 0);
+    if (cpu->env.parallel)
+        cpu->env.enter(cpu->env.opaque);
+    physmap_code_set_lines(cpu->env.mem, cpu->index, page, 0);
+    if (cpu->env.parallel)
+        cpu->env.leave(cpu->env.opaque);
 }
 
 static void disarm_pages(struct cpu *cpu)

@@ -575,7 +575,7 @@ static void code(void)
 
 /* ---- interrupts between all ------------------------------------------------------------------ */
 
-static volatile u32 storms[CPUS];
+static volatile u32 storms[CPUS], storm_over;
 
 static void storm_work(void)
 {
@@ -603,6 +603,10 @@ static void storm_work(void)
         if (k == 0 && !go_on(all_over(storms, 4)))
             stop = true;
     }
+    /* Others may still wait for this one's answer. */
+    __atomic_fetch_add(&storm_over, 1, __ATOMIC_SEQ_CST);
+    while (storm_over != CPUS)
+        relax();
     interrupts_off();
 }
 
@@ -621,6 +625,7 @@ static bool nmis_settle(void)
 static void storm(void)
 {
     memset((void *)storms, 0, sizeof(storms));
+    storm_over = 0;
     everybody(storm_work);
     CHECK_TRUE("every NMI arrived", nmis_settle());
 }
