@@ -502,7 +502,7 @@ static void write_code(u8 *at, u32 v, u32 shape)
 static void code_user(void)
 {
     unsigned k = me();
-    u32 have = 0, r[4];
+    u32 have = version_before, r[4]; /* that of the last round may be overwritten already */
 
     interrupts_on();
     while (!stop) {
