@@ -34,50 +34,64 @@
 #define LE64(x) __builtin_bswap64(x)
 #endif
 
-static inline uint8_t ld8(const void *p)
+/* Guest memory is read and written by virtual CPUs on several threads as the guest likes: such a race is the
+ * guest's, not one of ours that ThreadSanitizer is to tell of. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GUEST_RACES __attribute__((no_sanitize("thread")))
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define GUEST_RACES __attribute__((no_sanitize_thread))
+#endif
+#ifndef GUEST_RACES
+#define GUEST_RACES
+#endif
+
+GUEST_RACES static inline uint8_t ld8(const void *p)
 {
     return *(const uint8_t *)p;
 }
 
-static inline uint16_t ld16(const void *p)
+GUEST_RACES static inline uint16_t ld16(const void *p)
 {
     uint16_t v;
     memcpy(&v, p, 2);
     return LE16(v);
 }
 
-static inline uint32_t ld32(const void *p)
+GUEST_RACES static inline uint32_t ld32(const void *p)
 {
     uint32_t v;
     memcpy(&v, p, 4);
     return LE32(v);
 }
 
-static inline uint64_t ld64(const void *p)
+GUEST_RACES static inline uint64_t ld64(const void *p)
 {
     uint64_t v;
     memcpy(&v, p, 8);
     return LE64(v);
 }
 
-static inline void st8(void *p, uint8_t v)
+GUEST_RACES static inline void st8(void *p, uint8_t v)
 {
     *(uint8_t *)p = v;
 }
 
-static inline void st16(void *p, uint16_t v)
+GUEST_RACES static inline void st16(void *p, uint16_t v)
 {
     v = LE16(v);
     memcpy(p, &v, 2);
 }
 
-static inline void st32(void *p, uint32_t v)
+GUEST_RACES static inline void st32(void *p, uint32_t v)
 {
     v = LE32(v);
     memcpy(p, &v, 4);
 }
 
-static inline void st64(void *p, uint64_t v)
+GUEST_RACES static inline void st64(void *p, uint64_t v)
 {
     v = LE64(v);
     memcpy(p, &v, 8);

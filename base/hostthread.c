@@ -1,11 +1,15 @@
 /* The host's clocks, and wake-ups. A wake-up is a pipe: writing a byte to it is all that a signal
  * handler may do, and it is enough. The atomic flag keeps the pipe from filling up and makes the
  * common wait-when-already-set cheap. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* ppoll */
+#endif
 #include "base/hostthread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -33,6 +37,29 @@ uint64_t host_random(void)
         return v;
     return host_now_ns() * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid() << 32;
 }
+
+unsigned host_processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+void host_yield(void)
+{
+    sched_yield();
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+void host_pause(void)
+{
+    __builtin_ia32_pause();
+}
+#else
+void host_pause(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+#endif
 
 struct host_wake {
     atomic_bool set;
@@ -85,13 +112,9 @@ bool host_wake_wait(struct host_wake *w, uint64_t ns)
         if (ns != UINT64_MAX && passed >= ns)
             return false;
         uint64_t left = ns == UINT64_MAX ? 1000000000u : ns - passed;
-        if (left < 1000000) {
-            /* Below poll's resolution: a plain sleep, too short for lateness to matter. */
-            struct timespec ts = {.tv_nsec = (long)left};
-            nanosleep(&ts, NULL);
-        } else {
-            poll(&fd, 1, (int)MIN(left / 1000000, 1000u));
-        }
+        struct timespec ts = {.tv_sec = (time_t)(left / 1000000000u),
+                              .tv_nsec = (long)(left % 1000000000u)};
+        ppoll(&fd, 1, &ts, NULL);
     }
     while (read(w->fds[0], &byte, 1) < 0 && errno == EINTR)
         ;

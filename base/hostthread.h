@@ -8,6 +8,10 @@
 uint64_t host_now_ns(void);       /* monotonic */
 int64_t host_wallclock_sec(void); /* seconds since 1970, UTC */
 uint64_t host_random(void);       /* from the host's kernel; unlike any other */
+unsigned host_processors(void);   /* that are there to run threads */
+void host_yield(void);            /* to threads that wait for a processor */
+/* For a moment's wait in a loop that looks at memory. */
+void host_pause(void);
 
 /* A one-shot wake-up that any thread, or a signal handler, may set. */
 struct host_wake;

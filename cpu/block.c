@@ -12,7 +12,10 @@
 #define HASH_BYTES     256u /* of the arena for each list: fewer than a block has */
 #define BLOCK_ALIGN    32u
 #define PAGE_HASH_SIZE 4096u
-#define INSN_MAX       15u /* bytes of the longest instruction */
+#define INSN_MAX       15u  /* bytes of the longest instruction */
+#define BLOCK_BYTES    240u /* no instruction begins after so many */
+#define CODE_COPY      (BLOCK_BYTES + INSN_MAX)
+#define BUILD_TRIES    4 /* while others write to the code */
 
 /* Which bytes of a page live blocks were decoded from; a few pages at a time, made when the page is
  * first written, and made anew when one of its blocks is no more. */
@@ -91,12 +94,13 @@ uint64_t blocks_evicted(const struct block_cache *c)
     return c->evicted;
 }
 
-/* Of other CPUs that share the memory nothing is known here: then a write to a line clears its flag when
- * it finds no code (cpu_code_written). */
 static void no_code_in(struct cpu *cpu, uint64_t page)
 {
-    if (cpu->ncpus == 1)
-        physmap_code_set_lines(cpu->env.mem, page, 0);
+    if (cpu->env.parallel)
+        cpu->env.enter(cpu->env.opaque);
+    physmap_code_set_lines(cpu->env.mem, cpu->index, page, 0);
+    if (cpu->env.parallel)
+        cpu->env.leave(cpu->env.opaque);
 }
 
 static void disarm_pages(struct cpu *cpu)
@@ -320,28 +324,21 @@ static void code_drop(struct cpu *cpu, uint64_t ra, unsigned size)
     map_slot(c, page)->valid = false;
 }
 
-static uint32_t all_lines(struct cpu *const *cpus, unsigned n, uint64_t page, uint32_t of)
-{
-    uint32_t lines = 0;
-
-    for (unsigned k = 0; k < n; k++)
-        lines |= code_lines(cpus[k]->blocks, page, of);
-    return lines;
-}
-
 void cpu_code_written(struct cpu *const *cpus, unsigned n, uint64_t ra, unsigned size)
 {
     uint64_t page = align_down(ra, PAGE_SIZE);
     uint32_t hit = (2u << ((ra + size - 1 - page) >> 7)) - (1u << ((ra - page) >> 7));
-    bool overlaps = false;
 
-    for (unsigned k = 0; k < n; k++)
-        overlaps |= code_overlaps(cpus[k], ra, size);
-    for (unsigned k = 0; overlaps && k < n; k++)
-        code_drop(cpus[k], ra, size);
-    /* Data beside code stay as they are; but of lines that have no code left no write is told again. */
-    if (overlaps || all_lines(cpus, n, page, hit) != hit)
-        physmap_code_set_lines(cpus[0]->env.mem, page, all_lines(cpus, n, page, UINT32_MAX));
+    for (unsigned k = 0; k < n; k++) {
+        struct block_cache *c = cpus[k]->blocks;
+        bool overlaps = code_overlaps(cpus[k], ra, size);
+        if (overlaps)
+            code_drop(cpus[k], ra, size);
+        /* Data beside code stay as they are; but of lines that have no code left no write is told again. */
+        if (overlaps || code_lines(c, page, hit) != hit)
+            physmap_code_set_lines(cpus[k]->env.mem, cpus[k]->index, page,
+                                   code_lines(c, page, UINT32_MAX));
+    }
 }
 
 void cpu_view_changed(struct cpu *cpu)
@@ -490,7 +487,7 @@ static unsigned fetch_bytes(struct cpu *cpu, uint64_t lin, uint8_t *buf, uint64_
             *ra2 = ra == RA_NONE ? RA_NONE : align_down(ra, PAGE_SIZE);
         for (unsigned k = 0; k < run; k++)
             buf[n + k] = ra != RA_NONE ? physmap_host(cpu->env.mem, ra)[k]
-                                       : (uint8_t)physmap_read(cpu->env.mem, paddr + k, 1);
+                                       : mmu_fetch_io(&cpu->mmu, paddr + k);
         n += run;
     }
     return n;
@@ -521,7 +518,7 @@ static void decode_run(struct cpu *cpu, struct block *b, const uint8_t *code, un
     unsigned off = 0, limit = b->mode & (MODE_SINGLE | MODE_TRACE) ? 1 : BLOCK_MAX;
     struct decode_result res;
 
-    while (b->n < limit && off < 240 && off < avail) {
+    while (b->n < limit && off < BLOCK_BYTES && off < avail) {
         struct insn *i = &b->insn[b->n];
         bool ok = insn_decode(cpu, code + off, avail - off, off, i, &res);
         i->idx = b->n;
@@ -541,10 +538,10 @@ static void decode_run(struct cpu *cpu, struct block *b, const uint8_t *code, un
     finish(cpu, b, off);
 }
 
-/* The instruction at lin does not end in its page, or its page is not in the store. */
-static bool decode_one(struct cpu *cpu, struct block *b, uint64_t lin)
+/* The instruction at lin does not end in its page, or its page is not in the store. Its bytes go to
+ * `bytes`. */
+static bool decode_one(struct cpu *cpu, struct block *b, uint64_t lin, uint8_t *bytes)
 {
-    uint8_t bytes[INSN_MAX];
     uint64_t ra2;
     bool fault;
     struct decode_result res;
@@ -574,6 +571,25 @@ static void map_note(struct block_cache *c, const struct block *b, uint64_t page
         map_add_block(m, b, page);
 }
 
+/* From now on this CPU hears of writes to [ra, ra+size), also of those of CPUs that run meanwhile:
+ * these leave what they are at before their write tags are taken away. */
+static void arm(struct cpu *cpu, uint64_t ra, unsigned size)
+{
+    struct physmap *mem = cpu->env.mem;
+    uint64_t page = align_down(ra, PAGE_SIZE);
+    unsigned cpus;
+
+    if (!cpu->env.parallel) {
+        physmap_code_add(mem, cpu->index, ra, size);
+        return;
+    }
+    cpu->env.enter(cpu->env.opaque);
+    cpus = physmap_code_add(mem, cpu->index, ra, size);
+    cpu->env.leave(cpu->env.opaque);
+    if (UNLIKELY(cpus))
+        cpu->env.protect(cpu->env.opaque, cpus, page, PAGE_SIZE);
+}
+
 static void insert(struct cpu *cpu, struct block *b)
 {
     struct block_cache *c = cpu->blocks;
@@ -593,10 +609,10 @@ static void insert(struct cpu *cpu, struct block *b)
         b->page2_next = c->pages2[p2];
         c->pages2[p2] = b;
         map_note(c, b, b->ra2);
-        physmap_code_add(cpu->env.mem, b->ra, head);
-        physmap_code_add(cpu->env.mem, b->ra2, b->bytes - head);
+        arm(cpu, b->ra, head);
+        arm(cpu, b->ra2, b->bytes - head);
     } else {
-        physmap_code_add(cpu->env.mem, b->ra, MAX(b->bytes, 1));
+        arm(cpu, b->ra, MAX(b->bytes, 1));
     }
 }
 
@@ -608,50 +624,91 @@ static bool within_limit(const struct cpu *cpu, const struct block *b)
     return cpu->rip + b->bytes - 1 <= cpu->seg[SEG_CS].limit;
 }
 
-static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t mode)
+/* Whether b's bytes in memory are still those it was decoded from. */
+static bool unchanged(const struct cpu *cpu, const struct block *b, const uint8_t *code)
 {
-    struct block_cache *c = cpu->blocks;
-    struct block *b;
+    unsigned head = MIN(b->bytes, PAGE_SIZE - (unsigned)(b->ra & (PAGE_SIZE - 1)));
 
-    cpu->stat_block_misses++;
-    b = arena_alloc(cpu);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return !memcmp(code, physmap_host(cpu->env.mem, b->ra), head) &&
+           (b->bytes == head ||
+            !memcmp(code + head, physmap_host(cpu->env.mem, b->ra2), b->bytes - head));
+}
+
+/* With CPUs on threads the code may change under the decoder, which therefore reads a copy. When the page
+ * is armed the two are compared. */
+static const uint8_t *code_at(const struct cpu *cpu, uint64_t ra, uint8_t copy[CODE_COPY])
+{
+    const uint8_t *code = physmap_host(cpu->env.mem, ra);
+    unsigned avail = PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1));
+
+    return cpu->env.parallel ? memcpy(copy, code, MIN(avail, CODE_COPY)) : code;
+}
+
+/* b is in the cache from now on. False: it has died of a change at once. */
+static bool keep(struct cpu *cpu, struct block *b, const uint8_t *copy)
+{
+    fifo_take(&cpu->blocks->room, block_bytes(b->n));
+    insert(cpu, b);
+    if (cpu->env.parallel && !unchanged(cpu, b, copy)) {
+        kill(cpu, b);
+        return false;
+    }
+    jit_block_made(cpu, b);
+    return true;
+}
+
+/* Decodes what is at lin. *died: it changed meanwhile. last: make no more of it, use it once. */
+static struct block *decode(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t mode, bool last,
+                            bool *died)
+{
+    uint8_t copy[CODE_COPY];
+    struct block *b = arena_alloc(cpu);
+
+    *died = false;
     CHECK(b);
     b->ra = ra;
     b->ra2 = RA_NONE;
     b->mode = mode;
     if (ra != RA_NONE)
-        decode_run(cpu, b, physmap_host(cpu->env.mem, ra),
-                   PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
-    if (b->n == 0 && !decode_one(cpu, b, lin))
+        decode_run(cpu, b, code_at(cpu, ra, copy), PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
+    if (b->n == 0 && !decode_one(cpu, b, lin, copy))
         return NULL;
     /* Outside the store nothing tells of changes: such a block is used once, and never linked. */
-    if (ra == RA_NONE || ((lin & (PAGE_SIZE - 1)) + b->bytes > PAGE_SIZE && b->ra2 == RA_NONE)) {
+    if (last || ra == RA_NONE ||
+        ((lin & (PAGE_SIZE - 1)) + b->bytes > PAGE_SIZE && b->ra2 == RA_NONE)) {
         b->dead = true;
         return b;
     }
-    fifo_take(&c->room, block_bytes(b->n));
-    insert(cpu, b);
-    jit_block_made(cpu, b);
+    *died = !keep(cpu, b, copy);
+    return b;
+}
+
+static struct block *build(struct cpu *cpu, uint64_t lin, uint64_t ra, uint32_t mode)
+{
+    struct block *b;
+    bool died = true;
+
+    cpu->stat_block_misses++;
+    for (unsigned n = 1; died; n++)
+        b = decode(cpu, lin, ra, mode, n == BUILD_TRIES, &died);
     return b;
 }
 
 struct block *block_at(struct cpu *cpu, uint64_t ra, uint32_t mode, bool decode)
 {
     struct block *b = search(cpu->blocks, ra, mode);
+    uint8_t copy[CODE_COPY];
 
     if (b || !decode || !(b = arena_alloc(cpu)))
         return b;
     b->ra = ra;
     b->ra2 = RA_NONE;
     b->mode = mode;
-    decode_run(cpu, b, physmap_host(cpu->env.mem, ra),
-               PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
+    decode_run(cpu, b, code_at(cpu, ra, copy), PAGE_SIZE - (unsigned)(ra & (PAGE_SIZE - 1)));
     if (b->n == 0)
         return NULL;
-    fifo_take(&cpu->blocks->room, block_bytes(b->n));
-    insert(cpu, b);
-    jit_block_made(cpu, b);
-    return b;
+    return keep(cpu, b, copy) ? b : NULL;
 }
 
 struct block *block_find(struct cpu *cpu, uint32_t mode_extra)

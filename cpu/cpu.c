@@ -18,12 +18,18 @@
 
 void cpu_interrupt(struct cpu *cpu, uint32_t what)
 {
-    __atomic_fetch_or(&cpu->pending, what, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&cpu->pending, what, __ATOMIC_SEQ_CST);
 }
 
 void cpu_clear_interrupt(struct cpu *cpu, uint32_t what)
 {
-    __atomic_fetch_and(&cpu->pending, ~what, __ATOMIC_RELEASE);
+    __atomic_fetch_and(&cpu->pending, ~what, __ATOMIC_ACQ_REL);
+}
+
+void cpu_set_a20(struct cpu *cpu, bool on)
+{
+    __atomic_store_n(&cpu->a20_wanted, on, __ATOMIC_RELAXED);
+    cpu_interrupt(cpu, CPU_A20);
 }
 
 /* ---- flags ---------------------------------------------------------------------------------- */
@@ -238,6 +244,12 @@ struct cpu *cpu_new(const char *model, unsigned index, unsigned ncpus, const str
     cpu->mmu.has_pse36 = cpu_has(cpu, F_PSE36);
     cpu->mmu.watch_hit = cpu_watch_hit;
     cpu->mmu.opaque = cpu;
+    cpu->mmu.cpu = index;
+    if (env->parallel) {
+        cpu->mmu.enter = env->enter;
+        cpu->mmu.leave = env->leave;
+        cpu->mmu.outside = env->opaque;
+    }
     cpu_reset(cpu, false);
     return cpu;
 }
@@ -353,6 +365,11 @@ static const struct vm_field mmu_fields[] = {
     VM_SKIP(struct mmu, watches, COPY_OF_REGS),
     VM_SKIP(struct mmu, watch_hit, WIRING),
     VM_SKIP(struct mmu, opaque, WIRING),
+    VM_SKIP(struct mmu, enter, WIRING),
+    VM_SKIP(struct mmu, leave, WIRING),
+    VM_SKIP(struct mmu, outside, WIRING),
+    VM_SKIP(struct mmu, cpu, WIRING),
+    VM_SKIP(struct mmu, view_hint, HOST_CACHE),
     VM_SKIP(struct mmu, fault, "used up when the fault was recorded"),
     VM_SKIP(struct mmu, generation, HOST_CACHE),
     VM_SKIP(struct mmu, stat_fills, "statistics"),
@@ -437,6 +454,10 @@ static const struct vm_field cpu_fields[] = {
     VM_INT(struct cpu, monitor_addr),
     VM_SKIP(struct cpu, is_bsp, WIRING),
     VM_SKIP(struct cpu, index, WIRING),
+    VM_SKIP(struct cpu, a20_wanted, "taken over whenever the CPU stands still"),
+    VM_SKIP(struct cpu, again, "of the running instruction"),
+    VM_SKIP(struct cpu, alone_wanted, "looked for again by the same instruction"),
+    VM_SKIP(struct cpu, is_alone, "false between runs"),
     VM_INT(struct cpu, retired),
     VM_SKIP(struct cpu, slice, "0 between runs"),
     VM_SKIP(struct cpu, features, "the model's; the model is part of the configuration"),
@@ -460,7 +481,7 @@ static void cpu_pre_save(void *obj)
 
     flags_set_arith(cpu, flags_arith(cpu));
     cpu->r[REG_BRIP] = 0;
-    cpu_clear_interrupt(cpu, CPU_STOP);
+    cpu_clear_interrupt(cpu, CPU_STOP | CPU_HOLD);
     /* What is cached is no state, so neither is the wish to drop it. */
     if (cpu->pending & CPU_FLUSH) {
         cpu_clear_interrupt(cpu, CPU_FLUSH);
@@ -481,7 +502,9 @@ static bool cpu_post_load(void *obj)
         return false;
     cpu->r[REG_ZERO] = 0;
     cpu->r[REG_2P30] = 1ull << 30;
-    cpu_clear_interrupt(cpu, CPU_STOP | CPU_FLUSH | CPU_LEAVE | CPU_FLUSH_CODE);
+    cpu_clear_interrupt(cpu, CPU_STOP | CPU_FLUSH | CPU_LEAVE | CPU_FLUSH_CODE | CPU_HOLD | CPU_CODE |
+                                 CPU_A20);
+    cpu->again = cpu->alone_wanted = cpu->is_alone = false;
     cpu->blk = NULL;
     cpu->cur = NULL;
     mmu_load_cr3(&cpu->mmu, cpu->cr3, false);

@@ -187,6 +187,23 @@ struct cpu_env {
     void (*ferr)(void *, int level); /* FERR# (IRQ 13) when CR0.NE is clear */
     void (*shutdown)(void *, const char *why); /* triple fault */
     uint64_t (*random)(void *);
+
+    /* CPUs run at the same time, each on a thread of its own (docs/adr/0004): then the following are
+     * there, and all of the above may be called by several at once. */
+    bool parallel;
+    /* The board's lock: around what is shared with devices and other CPUs. Never waits for a CPU. */
+    void (*enter)(void *);
+    void (*leave)(void *);
+    /* CPU_HOLD: another CPU, or the machine, wants this one to stand still; returns when it may go on. */
+    void (*hold)(void *);
+    /* CPU_CODE: what others wrote to code of this CPU is to be dropped. */
+    void (*code_requests)(void *);
+    /* Waits until all other CPUs stand still between two blocks (on), and lets them go. */
+    void (*alone)(void *, bool on);
+    /* Takes the store pages [ra, ra+size) out of the write tags of these CPUs (a bit each), which stand
+     * still meanwhile. As `alone`, only between blocks and without the lock. */
+    void (*protect)(void *, unsigned cpus, uint64_t ra, uint64_t size);
+    void (*spin)(void *); /* PAUSE */
 };
 
 /* Reasons to leave the run loop or to look up between blocks; set by anyone with cpu_interrupt,
@@ -200,6 +217,9 @@ enum {
     CPU_FLUSH = 1 << 5, /* flush all TLBs before the next block */
     CPU_LEAVE = 1 << 6, /* the interpreter's own: no block leads on to another */
     CPU_FLUSH_CODE = 1 << 7, /* drop all decoded and translated code before the next block */
+    CPU_HOLD = 1 << 8, /* env.hold before the next block */
+    CPU_CODE = 1 << 9, /* env.code_requests before the next block */
+    CPU_A20 = 1 << 10, /* take over a20_wanted before the next block */
 };
 
 enum cpu_exit {
@@ -298,6 +318,10 @@ struct cpu {
     uint64_t monitor_addr; /* physical line armed by MONITOR; UINT64_MAX: none */
     bool is_bsp;
     uint32_t index; /* vCPU number, initial APIC ID */
+    bool a20_wanted;       /* for CPU_A20; atomic */
+    bool again;            /* an instruction left to be executed once more, with nothing changed */
+    bool alone_wanted;     /* ... with all other CPUs standing still */
+    bool is_alone;         /* they do */
     uint64_t retired;      /* instructions executed since power-on, without the running slice */
     int64_t slice;         /* budget at the start of the slice: see cpu_retired() */
 
@@ -331,13 +355,25 @@ void cpu_reset(struct cpu *cpu, bool init_only);
 enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed);
 /* Instructions executed so far, exact also when called back from inside a run (MMIO, RDTSC). */
 uint64_t cpu_retired(const struct cpu *cpu);
+/* What the CPU is to look at between blocks; others set bits at any time. */
+static inline uint32_t cpu_pending(const struct cpu *cpu)
+{
+    return __atomic_load_n(&cpu->pending, __ATOMIC_RELAXED);
+}
+static inline bool cpu_is_due(const struct cpu *cpu)
+{
+    return cpu_pending(cpu) & cpu->pending_mask;
+}
 /* May be called from any thread. */
 void cpu_interrupt(struct cpu *cpu, uint32_t what);
 void cpu_clear_interrupt(struct cpu *cpu, uint32_t what);
 /* True if a halted CPU would wake now. */
 bool cpu_can_wake(const struct cpu *cpu);
+/* A20 from the next block on; from any thread. */
+void cpu_set_a20(struct cpu *cpu, bool on);
 /* physmap listeners call these. A write hit lines of code in [ra, ra+size), within one page: the n
- * CPUs that share the memory drop the blocks it overlaps. */
+ * CPUs that share the memory drop the blocks it overlaps. With CPUs on threads: this thread's own, or
+ * one that stands still, and with the lock. */
 void cpu_code_written(struct cpu *const *cpus, unsigned n, uint64_t ra, unsigned size);
 void cpu_view_changed(struct cpu *cpu);
 

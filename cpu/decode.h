@@ -4,6 +4,7 @@
 #define CPU_DECODE_H
 
 #include "cpu/insn.h"
+#include "cpu/sem.h"
 
 enum { P_ANY, P_NP, P_66, P_F3, P_F2 };
 enum { FORM_NOMODRM, FORM_Z, FORM_MRM, FORM_MEM, FORM_REG, FORM_X, FORM_XM, FORM_XR, FORM_RM };
@@ -38,6 +39,11 @@ void decode_tables_free(const struct decode_tables *t);
 static inline const struct insn_row *insn_row(const struct insn *i)
 {
     return &insn_rows[i->row];
+}
+/* A read-modify-write of memory that is atomic: SDM vol. 3, 8.1.2.1. */
+static inline bool insn_is_locked(const struct insn *i)
+{
+    return (i->prefix & PFX_LOCK) || (insn_row(i)->sem == SEM_XCHG && insn_is_mem(i));
 }
 enum hot_form insn_hot_form(const struct cpu *cpu, const struct insn *i);
 

@@ -2,7 +2,8 @@
  *
  * Rules for an op function:
  *  - All reads and checks that can fault come before any register changes. On a fault return false
- *    (the helpers below have then recorded it with cpu_raise); the instruction restarts cleanly.
+ *    (the helpers below have then recorded it with cpu_raise); the instruction restarts cleanly. Without
+ *    a recorded fault, with cpu->again, it simply comes again: locked accesses do that.
  *  - cpu->cur is the instruction. Rows with AT_END: cpu->rip holds the next instruction's RIP when
  *    the function starts, and it may set another; on false it is put back to the instruction's own.
  *    Rows without AT_END must not touch cpu->rip.
@@ -85,6 +86,15 @@ bool mem_probe_write(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size);
 bool mem_probe_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size);
 /* Segment and alignment checks of an 80-bit operand, which is aligned like 8 bytes. */
 bool mem_check_m80(struct cpu *cpu, unsigned seg, uint64_t ea, bool write);
+/* A locked read-modify-write of size 1 to 8: the read, after the checks of a write, and the write, which
+ * gives up if `old`, which was read, is not there any more. False: a fault has been recorded, or the
+ * instruction comes again (cpu->again); nothing of it has happened. cpu/lock.c */
+bool mem_lock_read(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, uint64_t *v);
+bool mem_lock_write(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, uint64_t old,
+                    uint64_t fresh);
+/* 16 bytes, 16-aligned; for CMPXCHG16B. */
+bool mem_lock_write16(struct cpu *cpu, unsigned seg, uint64_t ea, const uint64_t old[2],
+                      const uint64_t fresh[2]);
 /* Any length up to 4096; reads and writes all of it or faults before any of it is written. */
 bool mem_read_bytes(struct cpu *cpu, unsigned seg, uint64_t ea, void *buf, unsigned len);
 bool mem_write_bytes(struct cpu *cpu, unsigned seg, uint64_t ea, const void *buf, unsigned len);

@@ -43,12 +43,22 @@ static uint64_t zsp_flags(uint64_t res, unsigned size)
     return (res == 0 ? FL_ZF : 0) | (res >> (8 * size - 1) & 1 ? FL_SF : 0) | flags_parity(res);
 }
 
-/* Reads E for read-modify-write: a later insn_write_E cannot fault. */
+/* Reads E for read-modify-write: a later write_modified_E cannot fault. */
 static bool modify_E(struct cpu *cpu, const struct insn *i, uint64_t *v)
 {
+    if (i->prefix & PFX_LOCK)
+        return mem_lock_read(cpu, i->seg, insn_ea(cpu, i), i->size, v);
     if (insn_is_mem(i) && !mem_probe_write(cpu, i->seg, insn_ea(cpu, i), i->size))
         return false;
     return insn_read_E(cpu, i, i->size, v);
+}
+
+/* False: another CPU has written what was read as old, and the instruction comes again. */
+static bool write_modified_E(struct cpu *cpu, const struct insn *i, uint64_t old, uint64_t v)
+{
+    if (i->prefix & PFX_LOCK)
+        return mem_lock_write(cpu, i->seg, insn_ea(cpu, i), i->size, old, v);
+    return insn_write_E(cpu, i, i->size, v);
 }
 
 /* ---- multiply and divide ------------------------------------------------------------------------ */
@@ -363,6 +373,13 @@ static bool bit_by_register(struct cpu *cpu, const struct insn *i, enum bit_op o
     ea = insn_ea(cpu, i) +
          (uint64_t)((sign_extend(index, i->size) >> (3 + log2_size(i->size))) * i->size);
     ea = ea << i->ea_shift >> i->ea_shift;
+    if (i->prefix & PFX_LOCK) {
+        if (!mem_lock_read(cpu, i->seg, ea, i->size, &v) ||
+            !mem_lock_write(cpu, i->seg, ea, i->size, v, bit_apply(v, bit, op)))
+            return false;
+        bit_flags(cpu, v, bit);
+        return true;
+    }
     if (op != BIT_TEST && !mem_probe_write(cpu, i->seg, ea, i->size))
         return false;
     if (!mem_read(cpu, i->seg, ea, i->size, &v))
@@ -379,7 +396,7 @@ static bool bit_by_imm(struct cpu *cpu, const struct insn *i, enum bit_op op)
     uint64_t v;
     if (op == BIT_TEST ? !insn_read_E(cpu, i, i->size, &v) : !modify_E(cpu, i, &v))
         return false;
-    if (op != BIT_TEST && !insn_write_E(cpu, i, i->size, bit_apply(v, bit, op)))
+    if (op != BIT_TEST && !write_modified_E(cpu, i, v, bit_apply(v, bit, op)))
         return false;
     bit_flags(cpu, v, bit);
     return true;
@@ -441,10 +458,10 @@ bool op_cmpxchg(struct cpu *cpu, const struct insn *i)
     if (!modify_E(cpu, i, &v))
         return false;
     if (v == acc) {
-        if (!insn_write_E(cpu, i, i->size, get_reg(cpu, i->reg, i->size)))
+        if (!write_modified_E(cpu, i, v, get_reg(cpu, i->reg, i->size)))
             return false;
     } else {
-        if (insn_is_mem(i) && !insn_write_E(cpu, i, i->size, v))
+        if (insn_is_mem(i) && !write_modified_E(cpu, i, v, v))
             return false;
         set_reg(cpu, i->size == 1 ? BYTE_REG_OFF(REG_AX, 0) : REG_AX, v, i->size);
     }
@@ -459,7 +476,7 @@ bool op_xadd(struct cpu *cpu, const struct insn *i)
         return false;
     r = (a + b) & size_mask(i->size);
     if (insn_is_mem(i)) {
-        if (!insn_write_E(cpu, i, i->size, r))
+        if (!write_modified_E(cpu, i, a, r))
             return false;
         set_reg(cpu, i->reg, a, i->size);
     } else { /* xadd of a register with itself doubles it */
@@ -475,7 +492,7 @@ bool op_xadd(struct cpu *cpu, const struct insn *i)
 static bool cmpxchg16b(struct cpu *cpu, const struct insn *i)
 {
     uint64_t ea = insn_ea(cpu, i), low, high;
-    bool equal;
+    bool equal, ok;
     if (!feature_has(&cpu->features, F_CX16))
         return cpu_ud(cpu);
     if ((ea + cpu->seg_base[i->seg]) & 15)
@@ -484,8 +501,13 @@ static bool cmpxchg16b(struct cpu *cpu, const struct insn *i)
         !mem_read(cpu, i->seg, ea + 8, 8, &high))
         return false;
     equal = low == cpu->r[REG_AX] && high == cpu->r[REG_DX];
-    if (!mem_write(cpu, i->seg, ea, 8, equal ? cpu->r[REG_BX] : low) ||
-        !mem_write(cpu, i->seg, ea + 8, 8, equal ? cpu->r[REG_CX] : high))
+    const uint64_t old[2] = {low, high};
+    const uint64_t fresh[2] = {equal ? cpu->r[REG_BX] : low, equal ? cpu->r[REG_CX] : high};
+    if (i->prefix & PFX_LOCK)
+        ok = mem_lock_write16(cpu, i->seg, ea, old, fresh);
+    else
+        ok = mem_write(cpu, i->seg, ea, 8, fresh[0]) && mem_write(cpu, i->seg, ea + 8, 8, fresh[1]);
+    if (!ok)
         return false;
     if (!equal) {
         cpu->r[REG_AX] = low;
@@ -497,16 +519,18 @@ static bool cmpxchg16b(struct cpu *cpu, const struct insn *i)
 
 bool op_cmpxchg8b(struct cpu *cpu, const struct insn *i)
 {
-    uint64_t ea = insn_ea(cpu, i), v, expect;
-    bool equal;
+    uint64_t ea = insn_ea(cpu, i), v, expect, fresh;
+    bool equal, lock = i->prefix & PFX_LOCK;
     if (i->prefix & PFX_REXW)
         return cmpxchg16b(cpu, i);
-    if (!mem_probe_write(cpu, i->seg, ea, 8) || !mem_read(cpu, i->seg, ea, 8, &v))
+    if (lock ? !mem_lock_read(cpu, i->seg, ea, 8, &v)
+             : !mem_probe_write(cpu, i->seg, ea, 8) || !mem_read(cpu, i->seg, ea, 8, &v))
         return false;
     expect = cpu->r[REG_DX] << 32 | (uint32_t)cpu->r[REG_AX];
     equal = v == expect;
-    if (!mem_write(cpu, i->seg, ea, 8,
-                   equal ? cpu->r[REG_CX] << 32 | (uint32_t)cpu->r[REG_BX] : v))
+    fresh = equal ? cpu->r[REG_CX] << 32 | (uint32_t)cpu->r[REG_BX] : v;
+    if (lock ? !mem_lock_write(cpu, i->seg, ea, 8, v, fresh)
+             : !mem_write(cpu, i->seg, ea, 8, fresh))
         return false;
     if (!equal) {
         cpu->r[REG_AX] = (uint32_t)v;

@@ -196,6 +196,8 @@ bool op_lahf(struct cpu *cpu, const struct insn *i)
 /* A spin loop's hint: the row ends the block, so that other virtual CPUs get their turn soon. */
 bool op_pause(struct cpu *cpu, const struct insn *i)
 {
+    if (cpu->env.parallel)
+        cpu->env.spin(cpu->env.opaque);
     return true;
 }
 

@@ -19,7 +19,7 @@
 static void leave_after(struct cpu *cpu, const struct insn *i)
 {
     struct insn *next = (struct insn *)(uintptr_t)(i + 1);
-    if (LIKELY(cpu->budget >= 0 && !(cpu->pending & cpu->pending_mask)) || cpu->stopper)
+    if (LIKELY(cpu->budget >= 0 && !cpu_is_due(cpu)) || cpu->stopper)
         return;
     cpu->stopper = next;
     cpu->stopper_blk = cpu->blk;
@@ -39,7 +39,20 @@ COLD bool interp_load_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, u
 COLD bool interp_modify_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size)
 {
     cpu->cur = i;
+    if (insn_is_locked(i))
+        return mem_lock_read(cpu, i->seg, ea, size, &cpu->temp);
     return mem_probe_write(cpu, i->seg, ea, size) && mem_read(cpu, i->seg, ea, size, &cpu->temp);
+}
+
+COLD bool interp_modified_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, uint64_t old,
+                               uint64_t v, unsigned size)
+{
+    cpu->cur = i;
+    if (!(insn_is_locked(i) ? mem_lock_write(cpu, i->seg, ea, size, old, v)
+                            : mem_write(cpu, i->seg, ea, size, v)))
+        return false;
+    leave_after(cpu, i);
+    return true;
 }
 
 COLD bool interp_store_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, uint64_t v,
@@ -113,7 +126,7 @@ static const struct insn *goto_slow(struct cpu *cpu, unsigned slot)
 {
     struct block *from = cpu->blk, *to;
 
-    if (cpu->budget <= 0 || (cpu->pending & cpu->pending_mask) || !(to = block_lookup(cpu, cpu->rip)) ||
+    if (cpu->budget <= 0 || cpu_is_due(cpu) || !(to = block_lookup(cpu, cpu->rip)) ||
         cpu->budget < to->n) {
         cpu->blk = NULL;
         return NULL;
@@ -137,7 +150,7 @@ HANDLER(interp_goto_slow1)
 
 HANDLER(interp_goto_indirect)
 {
-    struct block *to = cpu->pending & cpu->pending_mask ? NULL : block_lookup(cpu, cpu->rip);
+    struct block *to = cpu_is_due(cpu) ? NULL : block_lookup(cpu, cpu->rip);
     if (LIKELY(to && cpu->budget >= to->n)) {
         const struct insn *first = interp_enter(cpu, to, cpu->rip);
         DISPATCH(first);
@@ -265,7 +278,7 @@ static HANDLER(mov_moffs)
 static unsigned variant_of(const struct cpu *cpu, const struct insn *i, enum hot_form form)
 {
     uint32_t mode = cpu->mode;
-    if (mode & MODE_AC)
+    if ((mode & MODE_AC) || (cpu->env.parallel && insn_is_locked(i)))
         return 2;
     if (mode & MODE_CODE64)
         return 0;
@@ -426,31 +439,33 @@ static void execute_single(struct cpu *cpu, struct block *b, bool tf)
     execute(cpu, b);
     cpu_clear_interrupt(cpu, CPU_LEAVE);
     /* MOV SS and POP SS lose their own single-step trap (SDM vol. 3, 6.8.3). */
-    if (tf && !cpu->step_done && !cpu->shadow_ss && cpu->exc_vector == EXC_NONE &&
+    if (tf && !cpu->again && !cpu->step_done && !cpu->shadow_ss && cpu->exc_vector == EXC_NONE &&
         step_is_due(cpu, &insn, from))
         cpu->pending_dr6 |= DR6_BS;
 }
 
-/* One turn: service what is pending, then run blocks until one leaves. */
-static void run_once(struct cpu *cpu)
+/* One turn: service what is pending, then run blocks until one leaves; alone: one instruction. */
+static void run_blocks(struct cpu *cpu, bool alone)
 {
-    bool shadow, tf, single, no_debug;
+    bool shadow, tf, single, no_debug, no_intr;
     struct block *b;
 
     /* The shadows hold off interrupts, that of MOV SS debug traps too: cpu_service_pending knows. */
     cpu->pending_mask = cpu->eflags & FL_IF ? ~0u : ~(uint32_t)CPU_INTR;
-    if (((cpu->pending & cpu->pending_mask) || cpu->pending_dr6) && cpu_service_pending(cpu)) {
+    if ((cpu_is_due(cpu) || cpu->pending_dr6) && cpu_service_pending(cpu)) {
         cpu->shadow_intr = cpu->shadow_ss = false;
         cpu->budget--; /* so that a guest that does nothing else still uses up its time */
         return;
     }
     no_debug = cpu->shadow_ss;
-    shadow = cpu->shadow_intr || no_debug;
+    no_intr = cpu->shadow_intr;
+    shadow = no_intr || no_debug;
+    cpu->again = false;
     cpu->shadow_intr = cpu->shadow_ss = false;
     if (!no_debug && (cpu->mode & MODE_TRACE) && !cpu_check_insn_breakpoint(cpu))
         return;
     tf = cpu->eflags & FL_TF;
-    single = shadow || tf || (cpu->mode & MODE_TRACE) || log_on(cpu->env.log, LOG_EXEC);
+    single = alone || shadow || tf || (cpu->mode & MODE_TRACE) || log_on(cpu->env.log, LOG_EXEC);
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];
     b = single ? NULL : block_lookup(cpu, cpu->rip);
     if (!b)
@@ -465,6 +480,56 @@ static void run_once(struct cpu *cpu)
         execute_single(cpu, b, tf);
     else
         execute(cpu, b);
+    if (UNLIKELY(cpu->again) && shadow) { /* the instruction is still the one after STI, MOV SS */
+        cpu->shadow_intr = no_intr;
+        cpu->shadow_ss = no_debug;
+    }
+}
+
+/* An instruction that nothing else makes atomic, while all other CPUs stand still. */
+static COLD void run_alone(struct cpu *cpu)
+{
+    cpu->alone_wanted = false;
+    cpu->env.alone(cpu->env.opaque, true);
+    cpu->is_alone = true;
+    run_blocks(cpu, true);
+    cpu->is_alone = false;
+    cpu->env.alone(cpu->env.opaque, false);
+}
+
+static void run_once(struct cpu *cpu)
+{
+    if (UNLIKELY(cpu->alone_wanted))
+        run_alone(cpu);
+    else
+        run_blocks(cpu, false);
+}
+
+/* What others want of the CPU before its next block. True: it is to stop. */
+static COLD bool serve_requests(struct cpu *cpu)
+{
+    if (cpu_pending(cpu) & CPU_HOLD)
+        cpu->env.hold(cpu->env.opaque);
+    if (cpu_pending(cpu) & CPU_A20) {
+        cpu_clear_interrupt(cpu, CPU_A20);
+        mmu_set_a20(&cpu->mmu, __atomic_load_n(&cpu->a20_wanted, __ATOMIC_RELAXED));
+    }
+    if (cpu_pending(cpu) & CPU_CODE) {
+        cpu_clear_interrupt(cpu, CPU_CODE);
+        cpu->env.code_requests(cpu->env.opaque);
+    }
+    if (cpu_pending(cpu) & CPU_FLUSH_CODE) {
+        cpu_clear_interrupt(cpu, CPU_FLUSH_CODE);
+        blocks_flush(cpu);
+    }
+    if (cpu_pending(cpu) & CPU_FLUSH) {
+        cpu_clear_interrupt(cpu, CPU_FLUSH);
+        mmu_flush_all(&cpu->mmu);
+    }
+    if (!(cpu_pending(cpu) & CPU_STOP))
+        return false;
+    cpu_clear_interrupt(cpu, CPU_STOP);
+    return true;
 }
 
 void cpu_step_undelivered(struct cpu *cpu)
@@ -486,20 +551,11 @@ enum cpu_exit cpu_run(struct cpu *cpu, uint64_t n, uint64_t *executed)
 
     cpu->slice = cpu->budget = (int64_t)MIN(n, (uint64_t)INT64_MAX / 2);
     while (cpu->budget > 0) {
-        if (UNLIKELY(cpu->pending & (CPU_STOP | CPU_FLUSH | CPU_FLUSH_CODE))) {
-            if (cpu->pending & CPU_FLUSH_CODE) {
-                cpu_clear_interrupt(cpu, CPU_FLUSH_CODE);
-                blocks_flush(cpu);
-            }
-            if (cpu->pending & CPU_FLUSH) {
-                cpu_clear_interrupt(cpu, CPU_FLUSH);
-                mmu_flush_all(&cpu->mmu);
-            }
-            if (cpu->pending & CPU_STOP) {
-                cpu_clear_interrupt(cpu, CPU_STOP);
-                why = CPU_EXIT_STOP;
-                break;
-            }
+        if (UNLIKELY(cpu_pending(cpu) & (CPU_STOP | CPU_FLUSH | CPU_FLUSH_CODE | CPU_HOLD |
+                                         CPU_CODE | CPU_A20)) &&
+            serve_requests(cpu)) {
+            why = CPU_EXIT_STOP;
+            break;
         }
         if (UNLIKELY(cpu->activity != CPU_ACTIVE)) {
             if (cpu_can_wake(cpu))

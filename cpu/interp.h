@@ -82,7 +82,7 @@ static inline const struct insn *interp_enter(struct cpu *cpu, struct block *b, 
     do {                                                                                           \
         struct block *next_ = cpu->blk->link[slot].to;                                             \
         cpu->rip = (target);                                                                       \
-        if (LIKELY(next_ && cpu->budget >= next_->n && !(cpu->pending & cpu->pending_mask))) {                           \
+        if (LIKELY(next_ && cpu->budget >= next_->n && !cpu_is_due(cpu))) {                           \
             const struct insn *first_ = interp_enter(cpu, next_, cpu->rip);                        \
             DISPATCH(first_);                                                                      \
         }                                                                                          \

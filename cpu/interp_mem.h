@@ -18,13 +18,17 @@ extern const insn_fn interp_table_64[][HF_COUNT][INTERP_VARIANTS];
 /* What MODIFY_DST declares in forms with a memory destination; these stand in for it where a body is
  * only parsed, in forms its instruction does not have. */
 static void *const rmw_ = NULL;
-static const uint64_t rmw_ea_ = 0;
+static const uint64_t rmw_ea_ = 0, rmw_old_ = 0;
 
 /* Slow ways, in interp.c: all checks; the value read is in cpu->temp. False: fault recorded. */
 bool interp_load_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size);
 bool interp_modify_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, unsigned size);
 bool interp_store_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, uint64_t v,
                        unsigned size);
+/* The write after interp_modify_slow, which read old: atomic if the instruction is. False also if the
+ * instruction comes again. */
+bool interp_modified_slow(struct cpu *cpu, const struct insn *i, uint64_t ea, uint64_t old,
+                          uint64_t v, unsigned size);
 bool interp_push_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, uint64_t v,
                       unsigned size);
 bool interp_pop_slow(struct cpu *cpu, const struct insn *i, uint64_t sp, unsigned size);

@@ -466,15 +466,15 @@ bool cpu_service_pending(struct cpu *cpu)
         mmu_flush_all(&cpu->mmu);
     if ((pending & CPU_INIT) && take(cpu, CPU_INIT)) {
         LOG(cpu->env.log, LOG_RESET, "cpu%u: INIT", cpu->index);
-        cpu_clear_interrupt(cpu, CPU_SIPI);
         cpu_reset(cpu, true);
         return true;
     }
     if (cpu->activity == CPU_WAIT_SIPI) {
         if (!(pending & CPU_SIPI) || !take(cpu, CPU_SIPI))
             return false;
-        cpu->seg[SEG_CS].sel = (uint16_t)(cpu->sipi_vector << 8);
-        cpu->seg[SEG_CS].base = (uint64_t)cpu->sipi_vector << 12;
+        uint8_t page = __atomic_load_n(&cpu->sipi_vector, __ATOMIC_RELAXED);
+        cpu->seg[SEG_CS].sel = (uint16_t)(page << 8);
+        cpu->seg[SEG_CS].base = (uint64_t)page << 12;
         cpu->rip = 0;
         cpu->activity = CPU_ACTIVE;
         cpu_update_mode(cpu);

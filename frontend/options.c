@@ -351,6 +351,14 @@ static bool opt_code_cache(struct options *o, const char *name, const char *arg)
     return true;
 }
 
+static bool opt_cpu_threads(struct options *o, const char *name, const char *arg)
+{
+    if (strcmp(arg, "on") != 0 && strcmp(arg, "off") != 0)
+        return usage_error("--cpu-threads '%s' is not understood: write on or off", arg);
+    o->cfg.cpu_turns = strcmp(arg, "off") == 0;
+    return true;
+}
+
 static bool opt_clock(struct options *o, const char *name, const char *arg)
 {
     if (strcmp(arg, "host") == 0)
@@ -515,6 +523,8 @@ static const struct option_def run_options[] = {
     {"clock", "CLOCK", opt_clock,
      "host: guest time follows the host's (default)\n"
      "insn: guest time counts instructions; repeatable"},
+    {"cpu-threads", "on|off", opt_cpu_threads,
+     "several processors under --clock host: each on a thread of\nthe host (default), or in turns"},
     {"debug-exit", "PORT", opt_debug_exit,
      "a guest's write of V to PORT ends the run with status\n(V<<1)|1"},
     {"restore", "SNAPSHOT", opt_restore,

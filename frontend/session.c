@@ -59,6 +59,7 @@ static void host_side(struct session *s, tnm_config *cfg)
         cfg->nserials = s->nports;
     cfg->engine = s->opt->cfg.engine;
     cfg->code_cache = s->opt->cfg.code_cache;
+    cfg->cpu_turns = s->opt->cfg.cpu_turns;
     cfg->log = s->opt->cfg.log;
     cfg->state_hash_every = s->opt->cfg.state_hash_every;
     cfg->log_line = print_log;

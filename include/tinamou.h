@@ -56,7 +56,8 @@ enum tnm_clock { TNM_CLOCK_HOST, TNM_CLOCK_INSN };
  * state. */
 enum tnm_engine { TNM_ENGINE_AUTO, TNM_ENGINE_INTERP, TNM_ENGINE_JIT };
 
-/* Where a serial port's bytes go. out may be NULL (dropped). Input comes by tnm_serial_input. */
+/* Where a serial port's bytes go. out may be NULL (dropped). Input comes by tnm_serial_input. With vCPUs
+ * on threads, out and log_line are called by any of them while tnm_run is under way, one at a time. */
 typedef struct tnm_serial {
     void (*out)(void *opaque, uint8_t byte);
     void *opaque;
@@ -68,6 +69,9 @@ typedef struct tnm_config {
     const char *cpu_model;
     enum tnm_clock clock;
     enum tnm_engine engine;
+    bool cpu_turns;             /* several vCPUs under the host clock run in turns too, and not each on a
+                                   thread of its own; always so on hosts whose memory is ordered less
+                                   strictly than that of x86 */
     uint64_t code_cache;        /* bytes of decoded and translated code at most, all vCPUs together; each
                                    has 512 KiB at least */
     tnm_disk disks[TNM_MAX_DISKS];

@@ -35,6 +35,7 @@
 #include "devices/vga.h"
 #include "devices/virtio_blk.h"
 #include "devices/vmgenid.h"
+#include "machine/threads.h"
 #include "machine/wires.h"
 #include "roms/acpi/dsdt.h"
 
@@ -58,6 +59,17 @@ struct board_entry {
 
 /* ---- configuration of each kind -------------------------------------------------------------- */
 
+/* For the running CPU, so that it is taken after this very instruction, however the code is cut into
+ * blocks; for another in turns, because whoever sent it often spins until it is answered; for one
+ * that sleeps on its thread, so that it wakes. */
+static void cpu_signal(struct vcpu_ref *r)
+{
+    if (threads_active(r->m))
+        threads_kick(r->m, r->index);
+    else
+        run_shorten_slice(r->m);
+}
+
 static void cpu_intr(void *opaque, int level)
 {
     struct vcpu_ref *r = opaque;
@@ -68,16 +80,14 @@ static void cpu_intr(void *opaque, int level)
         return;
     }
     cpu_interrupt(cpu, CPU_INTR);
-    /* For the running CPU, so that it is taken after this very instruction, however the code is cut
-     * into blocks; for another, because whoever sent it often spins until it is answered. */
-    run_shorten_slice(r->m);
+    cpu_signal(r);
 }
 
 static void cpu_nmi(void *opaque)
 {
     struct vcpu_ref *r = opaque;
     cpu_interrupt(r->m->cpu[r->index], CPU_NMI);
-    run_shorten_slice(r->m); /* as cpu_intr */
+    cpu_signal(r);
 }
 
 static void cpu_init_signal(void *opaque)
@@ -85,15 +95,17 @@ static void cpu_init_signal(void *opaque)
     struct vcpu_ref *r = opaque;
     struct cpu *cpu = r->m->cpu[r->index];
 
-    if (r->m->in_slice && r->index == r->m->current) {
+    /* What came before it does not start the CPU; what comes after it does, even if it has not got so
+     * far as to wait for that. */
+    cpu_clear_interrupt(cpu, CPU_SIPI);
+    if (threads_active(r->m) || threads_is_self(r->m, r->index)) {
         cpu_interrupt(cpu, CPU_INIT);
-        run_shorten_slice(r->m);
+        cpu_signal(r);
         return;
     }
     /* It stands still, between two of its turns. The start-up message may follow within the sender's
      * turn and must find it waiting. */
     LOG(&r->m->log, LOG_RESET, "cpu%u: INIT", r->index);
-    cpu_clear_interrupt(cpu, CPU_SIPI);
     cpu_reset(cpu, true);
 }
 
@@ -101,8 +113,9 @@ static void cpu_sipi(void *opaque, uint8_t vector)
 {
     struct vcpu_ref *r = opaque;
     struct cpu *cpu = r->m->cpu[r->index];
-    cpu->sipi_vector = vector;
+    __atomic_store_n(&cpu->sipi_vector, vector, __ATOMIC_RELAXED);
     cpu_interrupt(cpu, CPU_SIPI);
+    threads_kick(r->m, r->index);
 }
 
 static int cpu_pic_ack(void *opaque)
@@ -473,8 +486,12 @@ static void request_exit(void *opaque, int status)
 static void set_a20(void *opaque, bool on)
 {
     struct tnm_machine *m = opaque;
-    for (unsigned i = 0; i < m->ncpus; i++)
-        mmu_set_a20(&m->cpu[i]->mmu, on);
+    for (unsigned i = 0; i < m->ncpus; i++) {
+        if (threads_active(m) && !threads_is_self(m, i))
+            cpu_set_a20(m->cpu[i], on);
+        else
+            mmu_set_a20(&m->cpu[i]->mmu, on);
+    }
 }
 
 static int64_t wallclock(void *opaque)
@@ -643,6 +660,7 @@ void board_fresh_identity(struct tnm_machine *m)
 void board_reset(struct tnm_machine *m, enum reset_kind kind)
 {
     if (kind == RESET_INIT) {
+        cpu_clear_interrupt(m->cpu[0], CPU_SIPI);
         cpu_interrupt(m->cpu[0], CPU_INIT);
         return;
     }

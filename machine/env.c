@@ -1,7 +1,8 @@
-/* What the CPUs ask of the machine (struct cpu_env). */
+/* What the CPUs ask of the machine (struct cpu_env). Each holds the board's lock for what it does, if CPUs
+ * run on threads. */
 #include "devices/lapic.h"
 #include "devices/pic.h"
-#include "machine/machine_int.h"
+#include "machine/threads.h"
 
 #define MSR_APIC_BASE    0x1b
 #define MSR_TSC_DEADLINE 0x6e0
@@ -27,34 +28,51 @@ bool machine_cpu_has_apic(const struct tnm_machine *m)
 
 static uint32_t env_port_in(void *opaque, uint16_t port, unsigned size)
 {
-    return portmap_read(ref(opaque)->m->ports, port, size);
+    threads_enter_device(ref(opaque));
+    uint32_t value = portmap_read(ref(opaque)->m->ports, port, size);
+    threads_leave(opaque);
+    return value;
 }
 
 static void env_port_out(void *opaque, uint16_t port, uint32_t value, unsigned size)
 {
+    threads_enter_device(ref(opaque));
     portmap_write(ref(opaque)->m->ports, port, value, size);
+    threads_leave(opaque);
 }
 
 static int env_intr_ack(void *opaque)
 {
     const struct vcpu_ref *r = ref(opaque);
+    int vector;
+
+    threads_enter(opaque);
     if (machine_cpu_has_apic(r->m))
-        return lapic_get_interrupt(r->m->lapic[r->index]);
-    return pic_ack(r->m->pic);
+        vector = lapic_get_interrupt(r->m->lapic[r->index]);
+    else
+        vector = pic_ack(r->m->pic);
+    threads_leave(opaque);
+    return vector;
 }
 
 static uint64_t env_tsc(void *opaque)
 {
-    return clock_now(&ref(opaque)->m->clock); /* 1 GHz: the invariant TSC of every model */
+    const struct vcpu_ref *r = ref(opaque);
+
+    /* 1 GHz: the invariant TSC of every model. */
+    return threads_active(r->m) ? threads_time(r) : clock_now(&r->m->clock);
 }
 
 static void env_tsc_moved(void *opaque)
 {
-    if (machine_cpu_has_apic(ref(opaque)->m))
-        lapic_tsc_changed(own_apic(opaque));
+    if (!machine_cpu_has_apic(ref(opaque)->m))
+        return;
+    threads_enter_device(ref(opaque));
+    lapic_tsc_changed(own_apic(opaque));
+    threads_leave(opaque);
 }
 
-static bool env_msr_read(void *opaque, uint32_t msr, uint64_t *value)
+static bool msr_read(void *opaque, uint32_t msr, uint64_t *value)
 {
     struct lapic *l = own_apic(opaque);
 
@@ -71,7 +89,7 @@ static bool env_msr_read(void *opaque, uint32_t msr, uint64_t *value)
     return false;
 }
 
-static bool env_msr_write(void *opaque, uint32_t msr, uint64_t value)
+static bool msr_write(void *opaque, uint32_t msr, uint64_t value)
 {
     struct lapic *l = own_apic(opaque);
 
@@ -86,35 +104,64 @@ static bool env_msr_write(void *opaque, uint32_t msr, uint64_t value)
     return false;
 }
 
+static bool env_msr_read(void *opaque, uint32_t msr, uint64_t *value)
+{
+    threads_enter_device(ref(opaque));
+    bool ok = msr_read(opaque, msr, value);
+    threads_leave(opaque);
+    return ok;
+}
+
+static bool env_msr_write(void *opaque, uint32_t msr, uint64_t value)
+{
+    threads_enter_device(ref(opaque));
+    bool ok = msr_write(opaque, msr, value);
+    threads_leave(opaque);
+    return ok;
+}
+
 static uint8_t env_cr8_get(void *opaque)
 {
-    return lapic_get_cr8(own_apic(opaque));
+    threads_enter(opaque);
+    uint8_t value = lapic_get_cr8(own_apic(opaque));
+    threads_leave(opaque);
+    return value;
 }
 
 static void env_cr8_set(void *opaque, uint8_t value)
 {
+    threads_enter(opaque);
     lapic_set_cr8(own_apic(opaque), value);
+    threads_leave(opaque);
 }
 
 static void env_ferr(void *opaque, int level)
 {
+    threads_enter(opaque);
     pic_set_irq(ref(opaque)->m->pic, FERR_IRQ, level);
+    threads_leave(opaque);
 }
 
 static void env_shutdown(void *opaque, const char *why)
 {
     struct board_if *b = &ref(opaque)->m->board;
+    threads_enter(opaque);
     b->request_reset(b->opaque, RESET_HARD, why); /* the chipset answers shutdown with a reset */
+    threads_leave(opaque);
 }
 
 /* xorshift64*: good enough to tell apart, and repeatable under the instruction clock. */
 static uint64_t env_random(void *opaque)
 {
     struct tnm_machine *m = ref(opaque)->m;
+
+    threads_enter(opaque);
     m->random ^= m->random >> 12;
     m->random ^= m->random << 25;
     m->random ^= m->random >> 27;
-    return m->random * 0x2545f4914f6cdd1dull;
+    uint64_t value = m->random * 0x2545f4914f6cdd1dull;
+    threads_leave(opaque);
+    return value;
 }
 
 void machine_cpu_env(struct tnm_machine *m, unsigned index, struct cpu_env *env)
@@ -136,5 +183,13 @@ void machine_cpu_env(struct tnm_machine *m, unsigned index, struct cpu_env *env)
         .ferr = env_ferr,
         .shutdown = env_shutdown,
         .random = env_random,
+        .parallel = m->threads,
+        .enter = threads_enter,
+        .leave = threads_leave,
+        .hold = threads_hold,
+        .code_requests = threads_code_requests,
+        .alone = threads_alone,
+        .protect = threads_protect,
+        .spin = threads_spin,
     };
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/hostatomic.h"
 #include "base/hostmem.h"
 #include "devices/fw_cfg.h"
 #include "devices/acpi_pm.h"
@@ -21,8 +22,8 @@
 #include "devices/uart.h"
 #include "devices/vga.h"
 #include "cpu/jit/jit.h"
-#include "machine/machine_int.h"
 #include "machine/disks.h"
+#include "machine/threads.h"
 
 #define MEMORY_MIN    (1 * MIB)
 #define MEMORY_MAX    (1ull << (PHYS_ADDR_BITS - 1))
@@ -130,6 +131,7 @@ static const struct vm_field machine_fields[] = {
     HOST(host_ns),
     HOST(idle_ns),
     HOST(wake),
+    HOST(threads),
     HOST(stop),
     VM_SKIP(struct tnm_machine, in_slice, "false whenever state is looked at"),
     VM_SKIP(struct tnm_machine, slice_ns, "of the running slice"),
@@ -234,8 +236,12 @@ static bool check_config(const tnm_config *c, struct error *err)
 static void log_sink(void *opaque, enum log_subsystem subsystem, const char *line)
 {
     struct tnm_machine *m = opaque;
-    if (m->cfg.log_line)
-        m->cfg.log_line(m->cfg.opaque, log_subsystem_name(subsystem), line);
+
+    if (!m->cfg.log_line)
+        return;
+    threads_log(m->threads, true);
+    m->cfg.log_line(m->cfg.opaque, log_subsystem_name(subsystem), line);
+    threads_log(m->threads, false);
 }
 
 const char *tnm_cpu_model_name(unsigned n)
@@ -257,17 +263,32 @@ static void view_changed(void *opaque)
         cpu_view_changed(m->cpu[i]);
 }
 
+/* While CPUs run on threads this is the display alone (code has its own way, cpu/block.c), which takes
+ * such a page for written: that others drop their tags before their next block will do. */
 static void flags_set(void *opaque, uint64_t ra, uint64_t size)
 {
     struct tnm_machine *m = opaque;
-    for (unsigned i = 0; i < m->ncpus; i++)
-        mmu_protect_ra(&m->cpu[i]->mmu, ra, size);
+    bool active = threads_active(m);
+
+    for (unsigned i = 0; i < m->ncpus; i++) {
+        if (active && !threads_is_self(m, i))
+            cpu_interrupt(m->cpu[i], CPU_FLUSH);
+        else
+            mmu_protect_ra(&m->cpu[i]->mmu, ra, size);
+    }
+    if (!active)
+        physmap_tlb_forget(m->mem, ~0u, ra, size);
 }
 
 static void code_written(void *opaque, uint64_t ra, unsigned size)
 {
     struct tnm_machine *m = opaque;
-    cpu_code_written(m->cpu, m->ncpus, ra, size);
+    unsigned cpus = physmap_code_cpus(m->mem, ra, size);
+
+    for (unsigned i = 0; i < m->ncpus; i++) {
+        if (cpus >> i & 1)
+            threads_code_written(m, i, ra, size);
+    }
 }
 
 /* RAM as PCs with this chipset have it in emulators: below 3.5 GiB all in one piece; with more,
@@ -281,6 +302,8 @@ static bool create_memory(struct tnm_machine *m, struct error *err)
     m->mem = physmap_new(size + STORE_EXTRA, &m->log, err);
     if (!m->mem)
         return false;
+    if (!physmap_set_cpus(m->mem, m->cfg.cpus, m->threads))
+        return error_set(err, ERR_NOMEM, "the host is out of memory");
     physmap_set_listener(m->mem,
                          &(struct physmap_listener){m, view_changed, flags_set, code_written});
     uint64_t ra = physmap_store_alloc(m->mem, size);
@@ -322,6 +345,12 @@ static void set_date(struct tnm_machine *m)
         m->random ^= host_now_ns() << 1 | 1;
 }
 
+/* A guest counts on the order in which x86 processors see each other's stores. */
+static bool want_threads(const tnm_config *c)
+{
+    return HOST_IS_TSO && c->clock == TNM_CLOCK_HOST && c->cpus > 1 && !c->cpu_turns;
+}
+
 static bool create(struct tnm_machine *m, const tnm_config *cfg, struct error *err)
 {
     const char *bad;
@@ -336,6 +365,8 @@ static bool create(struct tnm_machine *m, const tnm_config *cfg, struct error *e
     m->wake = host_wake_new();
     m->ports = portmap_new(&m->log);
     m->disks = calloc(1, sizeof(*m->disks));
+    if (want_threads(&m->cfg) && !(m->threads = threads_new(m)))
+        return error_set(err, ERR_NOMEM, "the host is out of memory");
     if (!m->wake || !m->ports || !m->disks)
         return error_set(err, ERR_NOMEM, "the host is out of memory");
     clock_init(&m->clock);
@@ -385,6 +416,8 @@ void tnm_destroy(tnm_machine *m)
 {
     if (!m)
         return;
+    threads_free(m->threads);
+    m->threads = NULL;
     tnm_save_cancel(m);
     lazy_end(m->lazy);
     if (m->disks) {

@@ -2,7 +2,7 @@
  *
  * Invariants: devices exist from creation to destruction in dev[], in the order of the wiring
  * table; `current` is the vCPU that runs or ran last; `in_slice` is true exactly while cpu_run is on the
- * stack, and only then is virtual time finer than clock.now.
+ * stack (of any thread), and only then is virtual time finer than clock.now.
  */
 #ifndef MACHINE_MACHINE_INT_H
 #define MACHINE_MACHINE_INT_H
@@ -49,6 +49,7 @@ struct lazy;
 struct save;
 struct disk_set;
 struct snap_file;
+struct threads;
 
 /* A file's contents in host memory. */
 struct blob {
@@ -141,6 +142,7 @@ struct tnm_machine {
     uint64_t limit_ns, limit_insns, next_hash;
     uint64_t host_ns, idle_ns;
     struct host_wake *wake;
+    struct threads *threads; /* vCPUs run on threads of their own; NULL: in turns */
     atomic_bool stop;
     bool want_reset, want_poweroff, want_exit;
     enum reset_kind reset_kind;
@@ -171,6 +173,8 @@ bool machine_cpu_has_apic(const struct tnm_machine *m);
 void run_init(struct tnm_machine *m);
 void run_restored(struct tnm_machine *m);      /* the state is another one: host times follow */
 void run_shorten_slice(struct tnm_machine *m); /* end the running slice at this instruction */
+uint64_t run_host_time(const struct tnm_machine *m); /* host clock: virtual time now */
+void run_catch_up(struct tnm_machine *m); /* ... is the clock's, and what is due is done */
 uint64_t machine_insns(const struct tnm_machine *m);
 
 /* firmware.c */

@@ -1,4 +1,5 @@
-/* The run loop: vCPUs in turns, virtual time, events, idling, and the requests that end a run.
+/* The run loop: vCPUs in turns, virtual time, events, idling, and the requests that end a run. Under the
+ * host clock several vCPUs run on threads instead (threads.c), and this one keeps the time.
  *
  * One iteration: pick the next vCPU that can run, work out how many instructions it may execute
  * before something else is due (an event, the end of its turn, a limit, the caller's time), run it,
@@ -15,6 +16,7 @@
  */
 #include "machine/machine_int.h"
 #include "machine/snapshot.h"
+#include "machine/threads.h"
 
 #define QUANTUM_SMP    4000     /* instructions of a turn; short, as others may spin on us */
 #define QUANTUM_JITTER 10       /* and up to 2 to this power more */
@@ -44,7 +46,7 @@ static uint64_t slice_insns(const struct tnm_machine *m)
     return cpu_retired(m->cpu[m->current]) - m->slice_retired;
 }
 
-static uint64_t host_virtual(struct tnm_machine *m)
+uint64_t run_host_time(const struct tnm_machine *m)
 {
     return host_now_ns() - m->host_base;
 }
@@ -58,7 +60,7 @@ static uint64_t run_time(void *opaque)
         return m->clock.now;
     if (insn_clock(m))
         return m->slice_ns + slice_insns(m) * NS_PER_INSN;
-    return host_virtual(m);
+    return run_host_time(m);
 }
 
 /* Leaves the running CPU n more instructions at most. */
@@ -77,7 +79,9 @@ static void cut_slice(struct tnm_machine *m, uint64_t n)
 
 void run_shorten_slice(struct tnm_machine *m)
 {
-    if (m->in_slice)
+    if (threads_active(m))
+        threads_attention(m);
+    else if (m->in_slice)
         cut_slice(m, 0);
 }
 
@@ -88,6 +92,10 @@ static void run_deadline(void *opaque, uint64_t when)
 
     if (!m->in_slice)
         return;
+    if (threads_active(m)) {
+        threads_deadline(m, when);
+        return;
+    }
     uint64_t now = run_time(m), left = when > now ? when - now : 0;
     if (insn_clock(m))
         cut_slice(m, (left + NS_PER_INSN - 1) / NS_PER_INSN);
@@ -169,6 +177,11 @@ static void advance_to(struct tnm_machine *m, uint64_t to)
     clock_advance(&m->clock, m->clock.now); /* what was scheduled for the past */
 }
 
+void run_catch_up(struct tnm_machine *m)
+{
+    advance_to(m, run_host_time(m));
+}
+
 static void run_slice(struct tnm_machine *m, uint64_t end)
 {
     struct cpu *cpu = m->cpu[m->current];
@@ -229,7 +242,26 @@ static void idle(struct tnm_machine *m, uint64_t end)
     m->idle_ns += slept;
     if (slept > asked + MAX_GAP) /* the host was suspended */
         m->host_base += slept - asked;
-    advance_to(m, host_virtual(m));
+    run_catch_up(m);
+}
+
+/* Limits of instructions are kept to the instruction, which needs turns. */
+static bool on_threads(const struct tnm_machine *m)
+{
+    return m->threads && !m->limit_insns && !m->next_hash;
+}
+
+/* Until something is to be looked at. */
+static void run_threads(struct tnm_machine *m, uint64_t end)
+{
+    physmap_sync(m->mem);
+    if (!threads_start(m)) {
+        threads_free(m->threads);
+        m->threads = NULL;
+        return;
+    }
+    threads_keep_time(m, end);
+    threads_park(m);
 }
 
 static void report_hash(struct tnm_machine *m)
@@ -288,7 +320,9 @@ enum tnm_stop tnm_run(tnm_machine *m, uint64_t ns)
         }
         if (m->clock.now >= end)
             break;
-        if (choose_cpu(m))
+        if (on_threads(m))
+            run_threads(m, end);
+        else if (choose_cpu(m))
             run_slice(m, end);
         else
             idle(m, end);

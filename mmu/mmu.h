@@ -96,6 +96,14 @@ struct mmu {
     void (*watch_hit)(void *opaque, unsigned watch, uint64_t addr, unsigned size, bool write);
     void *opaque;
 
+    /* CPUs run at the same time: the board's lock, held for devices' registers, pages with flags and the
+     * keeper. NULL: this thread is the only one. While a CPU waits for it nobody else touches its TLB. */
+    void (*enter)(void *outside);
+    void (*leave)(void *outside);
+    void *outside;
+    unsigned cpu;       /* its bit in physmap's tlb_out */
+    unsigned view_hint; /* range of the last look-up in the physical map */
+
     struct mmu_fault fault;
     uint64_t generation; /* the last that a table was given */
     uint64_t stat_fills, stat_slow, stat_flushes, stat_page_flushes;
@@ -151,6 +159,11 @@ bool mmu_fill(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index i
  * (u->fault filled). For writes, the pointer is valid until the next call of anything here. */
 uint8_t *mmu_host(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,
                   bool *faulted);
+/* Host address of [lin, lin+size), within a page, for a locked read-modify-write, as after a write of
+ * it; NULL: by mmu_read and mmu_write, with all other CPUs standing still (or *faulted). *flagged: the
+ * caller holds the lock over the store and calls physmap_written after it. */
+uint8_t *mmu_lock_host(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index,
+                       bool *flagged, bool *faulted);
 /* Code fetch: store address of the byte at lin (RA_NONE when it is not in directly mapped memory:
  * then fetch with mmu_fetch_io byte by byte). False with u->fault filled. */
 bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra,

@@ -32,18 +32,19 @@ struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *
     m->log = log;
     m->store_size = store_size;
     m->pending_lo = UINT64_MAX;
-    m->ranges = calloc(PHYSMAP_MAX_RANGES, sizeof(*m->ranges));
-    m->spare = calloc(PHYSMAP_MAX_RANGES, sizeof(*m->spare));
+    m->view = calloc(1, sizeof(*m->view));
+    m->spare = calloc(1, sizeof(*m->spare));
     if (store_size > SIZE_MAX / 2)
         goto nomem;
     m->store = hostmem_alloc((size_t)store_size);
     m->flags = hostmem_alloc((size_t)pages);
     m->notes = hostmem_alloc((size_t)pages);
-    m->code_mask = hostmem_alloc((size_t)pages * sizeof(*m->code_mask));
-    if (!m->ranges || !m->spare || !m->store || !m->flags || !m->notes || !m->code_mask)
+    m->tlb_out = hostmem_alloc((size_t)pages);
+    if (!m->view || !m->spare || !m->store || !m->flags || !m->notes || !m->tlb_out ||
+        !physmap_set_cpus(m, 1, false))
         goto nomem;
-    m->ranges[0] = (struct flat_range){.last = UINT64_MAX};
-    m->nranges = 1;
+    m->view->range[0] = (struct flat_range){.last = UINT64_MAX};
+    m->view->n = 1;
     return m;
 nomem:
     physmap_free(m);
@@ -60,8 +61,9 @@ void physmap_free(struct physmap *m)
     hostmem_free(m->store, (size_t)m->store_size);
     hostmem_free(m->flags, (size_t)pages);
     hostmem_free(m->notes, (size_t)pages);
-    hostmem_free(m->code_mask, (size_t)pages * sizeof(*m->code_mask));
-    free(m->ranges);
+    hostmem_free(m->tlb_out, (size_t)pages);
+    hostmem_free(m->code_mask, (size_t)pages * m->cpus * sizeof(*m->code_mask));
+    free(m->view);
     free(m->spare);
     free(m);
 }
@@ -69,6 +71,21 @@ void physmap_free(struct physmap *m)
 void physmap_set_listener(struct physmap *m, const struct physmap_listener *l)
 {
     m->listener = *l;
+}
+
+bool physmap_set_cpus(struct physmap *m, unsigned cpus, bool shared)
+{
+    size_t pages = (size_t)(m->store_size >> PAGE_SHIFT);
+    uint32_t *mask = hostmem_alloc(pages * cpus * sizeof(*mask));
+
+    CHECK(cpus >= 1 && cpus <= PHYSMAP_MAX_CPUS);
+    if (!mask)
+        return false;
+    hostmem_free(m->code_mask, pages * m->cpus * sizeof(*mask));
+    m->code_mask = mask;
+    m->cpus = cpus;
+    m->shared = shared;
+    return true;
 }
 
 uint64_t physmap_store_alloc(struct physmap *m, uint64_t size)
@@ -127,7 +144,8 @@ static bool same_view(const struct flat_range *a, const struct flat_range *b)
 static void rebuild(struct physmap *m)
 {
     uint64_t cuts[PHYSMAP_MAX_RANGES];
-    struct flat_range *view = m->spare;
+    struct flat_view *old = m->view;
+    struct flat_range *view = m->spare->range;
     unsigned ncuts = 1, n = 0;
     bool changed;
 
@@ -154,14 +172,17 @@ static void rebuild(struct physmap *m)
     }
     view[n - 1].last = UINT64_MAX;
 
-    changed = n != m->nranges;
+    changed = n != old->n;
     for (unsigned i = 0; !changed && i < n; i++)
-        changed = !same_view(&view[i], &m->ranges[i]);
-    m->spare = m->ranges;
-    m->ranges = view;
-    m->nranges = n;
+        changed = !same_view(&view[i], &old->range[i]);
+    if (!changed)
+        return; /* nor need readers on other threads look again */
+    m->spare->n = n;
+    __atomic_store_n(&m->view, m->spare, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&m->view_count, 1, __ATOMIC_SEQ_CST); /* before the old one is built anew */
+    m->spare = old;
     m->hint = 0;
-    if (changed && m->listener.view_changed)
+    if (m->listener.view_changed)
         m->listener.view_changed(m->listener.opaque);
 }
 
@@ -245,22 +266,27 @@ void physmap_add_io(struct physmap *m, struct phys_region *r, const char *name, 
     physmap_add(m, r);
 }
 
-bool physmap_page(const struct physmap *m, uint64_t paddr, struct phys_page *out)
+bool physmap_page_at(const struct physmap *m, unsigned *hint, uint64_t paddr, struct phys_page *out)
 {
     uint64_t page = paddr & PAGE_MASK;
-    /* The hint is a cache, not part of the map's value. */
-    const struct flat_range *r = physmap_find((struct physmap *)m, page);
+    const struct flat_range r = physmap_look(m, hint, page);
 
     *out = (struct phys_page){RA_NONE, RA_NONE, 0};
-    if (page + (PAGE_SIZE - 1) > r->last)
+    if (page + (PAGE_SIZE - 1) > r.last)
         return false;
-    if (r->readable)
-        out->read_ra = page + r->read_delta;
-    if (r->writable) {
-        out->write_ra = page + r->write_delta;
-        out->flags = m->flags[out->write_ra >> PAGE_SHIFT];
+    if (r.readable)
+        out->read_ra = page + r.read_delta;
+    if (r.writable) {
+        out->write_ra = page + r.write_delta;
+        out->flags = __atomic_load_n(&m->flags[out->write_ra >> PAGE_SHIFT], __ATOMIC_RELAXED);
     }
-    return r->readable || r->writable;
+    return r.readable || r.writable;
+}
+
+bool physmap_page(const struct physmap *m, uint64_t paddr, struct phys_page *out)
+{
+    unsigned hint = 0;
+    return physmap_page_at(m, &hint, paddr, out);
 }
 
 /* ---- accesses -------------------------------------------------------------------------------- */
@@ -426,26 +452,46 @@ uint8_t physmap_flags(const struct physmap *m, uint64_t ra)
 }
 
 /* Each byte of p, n of them: sets bits, then clears bits; returns what was set in any of them. By
- * eight where it can be: a save sets a flag on all of memory while the guest waits. */
+ * eight where it can be: a save sets a flag on all of memory while the guest waits. CPUs on other
+ * threads may read single bytes meanwhile, but must not write any. */
 static uint8_t change_bytes(uint8_t *p, uint64_t n, uint8_t set, uint8_t clear)
 {
     const uint64_t ones = 0x0101010101010101ull;
     uint64_t set8 = set * ones, keep8 = ~(clear * ones), seen8 = 0;
     uint8_t seen = 0;
 
+    for (; n && (uintptr_t)p & 7; n--, p++) {
+        seen |= *p;
+        __atomic_store_n(p, (uint8_t)((*p | set) & ~clear), __ATOMIC_RELAXED);
+    }
     for (; n >= 8; n -= 8, p += 8) {
         uint64_t v;
         memcpy(&v, p, 8);
         seen8 |= v;
-        v = (v | set8) & keep8;
-        memcpy(p, &v, 8);
+        __atomic_store_n((uint64_t *)(void *)p, (v | set8) & keep8, __ATOMIC_RELAXED);
     }
     for (; n; n--, p++) {
         seen |= *p;
-        *p = (uint8_t)((*p | set) & ~clear);
+        __atomic_store_n(p, (uint8_t)((*p | set) & ~clear), __ATOMIC_RELAXED);
     }
     for (; seen8; seen8 >>= 8)
         seen |= (uint8_t)seen8;
+    return seen;
+}
+
+/* What is set in any of the bytes, which CPUs on other threads may be setting bits in. */
+static uint8_t seen_in(const uint8_t *p, uint64_t n)
+{
+    uint8_t seen = 0;
+
+    for (; n >= 8; n -= 8, p += 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        for (; UNLIKELY(v); v >>= 8)
+            seen |= (uint8_t)v;
+    }
+    for (; n; n--, p++)
+        seen |= __atomic_load_n(p, __ATOMIC_RELAXED);
     return seen;
 }
 
@@ -460,10 +506,22 @@ void physmap_flag_set(struct physmap *m, uint64_t ra, uint64_t size, uint8_t fla
         return;
     uint64_t first = ra >> PAGE_SHIFT, n = pages_of(ra, size);
     change_bytes(m->flags + first, n, flag, 0);
-    bool tell = change_bytes(m->notes + first, n, 0, PN_TLB_OUT) & PN_TLB_OUT;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* physmap_note_tlb */
     /* Pages that no TLB lets writes through to need no search through the TLBs. */
+    bool tell = m->shared ? seen_in(m->tlb_out + first, n)
+                          : change_bytes(m->tlb_out + first, n, 0, 0xff);
     if (tell && m->listener.flags_set)
         m->listener.flags_set(m->listener.opaque, ra, size);
+}
+
+void physmap_tlb_forget(struct physmap *m, unsigned cpus, uint64_t ra, uint64_t size)
+{
+    uint8_t *p = m->tlb_out + (ra >> PAGE_SHIFT), clear = (uint8_t)cpus;
+
+    for (uint64_t n = pages_of(ra, size); n; n--, p++) {
+        if (__atomic_load_n(p, __ATOMIC_RELAXED) & clear)
+            __atomic_fetch_and(p, (uint8_t)~clear, __ATOMIC_SEQ_CST);
+    }
 }
 
 void physmap_flag_clear(struct physmap *m, uint64_t ra, uint64_t size, uint8_t flag)
@@ -487,11 +545,10 @@ void physmap_written(struct physmap *m, uint64_t ra, unsigned size)
         uint64_t p = ra >> PAGE_SHIFT;
         if (UNLIKELY(m->flags[p])) {
             if (m->flags[p] & PF_TRACK) {
-                m->flags[p] &= (uint8_t)~PF_TRACK;
+                change_bytes(m->flags + p, 1, 0, PF_TRACK);
                 m->notes[p] |= PN_DIRTY;
             }
-            if ((m->flags[p] & PF_CODE) && (m->code_mask[p] & line_mask(ra, n)) &&
-                m->listener.code_written)
+            if ((m->flags[p] & PF_CODE) && m->listener.code_written && physmap_code_cpus(m, ra, n))
                 m->listener.code_written(m->listener.opaque, ra, n);
         }
         ra += n;
@@ -499,26 +556,53 @@ void physmap_written(struct physmap *m, uint64_t ra, unsigned size)
     }
 }
 
-void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size)
+unsigned physmap_code_cpus(const struct physmap *m, uint64_t ra, unsigned size)
 {
+    const uint32_t *mask = m->code_mask + (ra >> PAGE_SHIFT) * m->cpus;
+    uint32_t lines = line_mask(ra, size);
+    unsigned cpus = 0;
+
+    for (unsigned k = 0; k < m->cpus; k++)
+        cpus |= mask[k] & lines ? BIT(k) : 0;
+    return cpus;
+}
+
+/* Sets PF_CODE. Where CPUs run at the same time it may have been set by another, whose search through
+ * the TLBs has not come to its end: what counts is who may have a tag. */
+static unsigned code_arm(struct physmap *m, uint64_t ra)
+{
+    uint64_t p = ra >> PAGE_SHIFT;
+
+    if (m->shared) {
+        __atomic_fetch_or(&m->flags[p], PF_CODE, __ATOMIC_SEQ_CST);
+        return __atomic_load_n(&m->tlb_out[p], __ATOMIC_SEQ_CST);
+    }
+    if (!(m->flags[p] & PF_CODE))
+        physmap_flag_set(m, ra, 1, PF_CODE);
+    return 0;
+}
+
+unsigned physmap_code_add(struct physmap *m, unsigned cpu, uint64_t ra, unsigned size)
+{
+    unsigned out = 0;
+
     while (size) {
         unsigned n = (unsigned)MIN((uint64_t)size, PAGE_SIZE - (ra & ~PAGE_MASK));
-        uint64_t p = ra >> PAGE_SHIFT;
-        m->code_mask[p] |= line_mask(ra, n);
-        if (!(m->flags[p] & PF_CODE))
-            physmap_flag_set(m, ra, n, PF_CODE);
+        m->code_mask[(ra >> PAGE_SHIFT) * m->cpus + cpu] |= line_mask(ra, n);
+        out |= code_arm(m, ra);
         ra += n;
         size -= n;
     }
+    return out;
 }
 
-void physmap_code_set_lines(struct physmap *m, uint64_t ra, uint32_t mask)
+void physmap_code_set_lines(struct physmap *m, unsigned cpu, uint64_t ra, uint32_t mask)
 {
-    m->code_mask[ra >> PAGE_SHIFT] = mask;
-    if (!mask)
-        m->flags[ra >> PAGE_SHIFT] &= (uint8_t)~PF_CODE;
-    else if (!(m->flags[ra >> PAGE_SHIFT] & PF_CODE))
-        physmap_flag_set(m, ra & PAGE_MASK, PAGE_SIZE, PF_CODE);
+    m->code_mask[(ra >> PAGE_SHIFT) * m->cpus + cpu] = mask;
+    if (physmap_code_cpus(m, ra & PAGE_MASK, PAGE_SIZE))
+        code_arm(m, ra);
+    else
+        change_bytes(m->flags + (ra >> PAGE_SHIFT), 1, 0, PF_CODE);
 }
 
 void physmap_track(struct physmap *m, uint64_t ra, uint64_t size)
@@ -536,7 +620,7 @@ bool physmap_dirty_take(struct physmap *m, uint64_t ra)
         return false;
     m->notes[p] &= (uint8_t)~PN_DIRTY;
     if (!(m->flags[p] & PF_TRACK)) {
-        m->flags[p] |= PF_TRACK;
+        change_bytes(m->flags + p, 1, PF_TRACK, 0);
         m->notes[p] |= PN_PENDING;
         m->pending_lo = MIN(m->pending_lo, ra & PAGE_MASK);
         m->pending_hi = MAX(m->pending_hi, (ra & PAGE_MASK) + PAGE_SIZE);
@@ -556,8 +640,9 @@ void physmap_sync(struct physmap *m)
     for (uint64_t p = lo >> PAGE_SHIFT; p < hi >> PAGE_SHIFT; p++) {
         if (!(m->notes[p] & PN_PENDING))
             continue;
-        tell |= m->notes[p] & PN_TLB_OUT;
-        m->notes[p] &= (uint8_t) ~(PN_PENDING | PN_TLB_OUT);
+        tell |= m->tlb_out[p] != 0;
+        m->notes[p] &= (uint8_t)~PN_PENDING;
+        m->tlb_out[p] = 0;
     }
     if (tell && m->listener.flags_set)
         m->listener.flags_set(m->listener.opaque, lo, hi - lo);

@@ -46,7 +46,8 @@ struct phys_region {
     struct phys_region *next; /* owned by physmap */
 };
 
-/* Told after the flat view changed, and after page flags were newly set (ra page range). */
+/* Told after the flat view changed, and after page flags were newly set (ra page range): write tags of
+ * these pages must go. */
 struct physmap_listener {
     void *opaque;
     void (*view_changed)(void *opaque);
@@ -68,6 +69,12 @@ struct physmap_keeper {
 struct physmap *physmap_new(uint64_t store_size, struct log *log, struct error *err);
 void physmap_free(struct physmap *m);
 void physmap_set_listener(struct physmap *m, const struct physmap_listener *l);
+#define PHYSMAP_MAX_CPUS 8
+/* How many CPUs there are (1 until told), and whether they run at the same time, on threads: then all
+ * functions below belong to whoever holds the board's lock, and the listener sees to it that a page
+ * with a new flag leaves the TLBs of CPUs that run (physmap_tlb_forget). Before any code is added.
+ * False: no memory. */
+bool physmap_set_cpus(struct physmap *m, unsigned cpus, bool shared);
 
 /* Sets aside size bytes (rounded up to pages) of the store, zero; RA_NONE when it is full. */
 uint64_t physmap_store_alloc(struct physmap *m, uint64_t size);
@@ -122,11 +129,17 @@ void physmap_touch(struct physmap *m, uint64_t ra, uint64_t size, bool write);
  * PF_ABSENT needs the TLBs flushed by the caller; PF_COPY does not. */
 void physmap_set_keeper(struct physmap *m, const struct physmap_keeper *k);
 
-/* Lines of code: 32 lines of 128 bytes a page. Adding the first sets PF_CODE. */
-void physmap_code_add(struct physmap *m, uint64_t ra, unsigned size);
+/* Lines of code of a CPU: 32 lines of 128 bytes a page. Adding the first sets PF_CODE. Where CPUs run at
+ * the same time the listener does not hear of that; instead the result has a bit for each whose TLB
+ * may still let writes to these pages through. */
+unsigned physmap_code_add(struct physmap *m, unsigned cpu, uint64_t ra, unsigned size);
 /* Replaces the lines of ra's page by exactly those of mask (bit n: bytes 128n to 128n+127), after
  * blocks have been dropped: a line that keeps its bit costs every later write a search. */
-void physmap_code_set_lines(struct physmap *m, uint64_t ra, uint32_t mask);
+void physmap_code_set_lines(struct physmap *m, unsigned cpu, uint64_t ra, uint32_t mask);
+/* The CPUs, one bit each, that have lines in [ra, ra+size), within one page. */
+unsigned physmap_code_cpus(const struct physmap *m, uint64_t ra, unsigned size);
+/* The TLBs of these CPUs (a bit each) let no writes to these pages through any more. */
+void physmap_tlb_forget(struct physmap *m, unsigned cpus, uint64_t ra, uint64_t size);
 
 /* Dirty tracking of a store range, for displays: track arms PF_TRACK; dirty_take says whether the
  * page at ra was written since it was last asked, and arms it again. So that a display can ask for

@@ -2,8 +2,10 @@
  *
  * Invariants:
  *  - A tag without low bits allows the access by (address + addend) and nothing else need happen.
- *  - A write tag without low bits is in a TLB only if its store page has PN_TLB_OUT, so that
- *    mmu_protect_ra is called when the page gets a flag, and only if the page's D bit is set.
+ *  - A write tag without low bits is in a TLB only if its store page has the CPU's bit in tlb_out, so
+ *    that mmu_protect_ra is called when the page gets a flag, and only if the page's D bit is set.
+ *    With CPUs on threads, mmu_protect_ra waits until this CPU is between two blocks: a tag that has
+ *    been compared holds until the end of the instruction.
  *  - An entry that is not all TLB_INVALID has its bit in `used`.
  *  - Entries of a table were walked under the current CR0, CR4, EFER and A20: changes flush.
  */
@@ -348,6 +350,20 @@ static bool page_watched(const struct mmu *u, uint64_t page)
     return false;
 }
 
+/* ---- what is shared ------------------------------------------------------------------------- */
+
+static inline void outside_enter(struct mmu *u)
+{
+    if (u->enter)
+        u->enter(u->outside);
+}
+
+static inline void outside_leave(struct mmu *u)
+{
+    if (u->leave)
+        u->leave(u->outside);
+}
+
 /* ---- filling --------------------------------------------------------------------------------- */
 
 static inline uint64_t *tag_of(struct tlb_entry *e, enum mmu_access acc)
@@ -393,11 +409,13 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
         return NULL;
     }
     u->stat_fills++;
-    physmap_page(u->map, x.paddr, &p);
+    physmap_page_at(u->map, &u->view_hint, x.paddr, &p);
     if (UNLIKELY(u->map->kept) && p.read_ra != RA_NONE) {
         /* No entry, for whatever kind of access, stands for a page whose contents are not there. */
+        outside_enter(u);
         physmap_touch(u->map, p.read_ra, 1, false);
-        physmap_page(u->map, x.paddr, &p);
+        outside_leave(u);
+        physmap_page_at(u->map, &u->view_hint, x.paddr, &p);
     }
 
     uint64_t watched = UNLIKELY(u->watches) && page_watched(u, page) ? TLB_WATCHED : 0;
@@ -406,9 +424,9 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     /* One addend for both: else by address, also where only writes are direct, for a write tag lets
      * read-modify-write instructions read. */
     if (p.write_ra != RA_NONE && p.write_ra == p.read_ra) {
-        write_bits = p.flags ? TLB_FLAGGED : 0;
-        if (!p.flags && x.write)
-            physmap_note_tlb(u->map, p.write_ra);
+        write_bits = TLB_FLAGGED;
+        if (!p.flags && !(x.write && physmap_note_tlb(u->map, u->cpu, p.write_ra)))
+            write_bits = 0;
     }
     e->read = x.read ? page | read_bits | watched : TLB_INVALID;
     e->write = x.write ? page | write_bits | watched : TLB_INVALID;
@@ -471,12 +489,14 @@ static inline bool part_get(struct mmu *u, uint64_t lin, unsigned size, enum mmu
     if (UNLIKELY(p->flagged)) {
         /* The flags may have gone since: then let the next write through at once. */
         uint64_t ra = p->host - (uint64_t)(uintptr_t)u->map->store;
+        outside_enter(u);
         physmap_touch(u->map, ra, 1, true);
         if (!physmap_flags(u->map, ra)) {
             e->write &= ~(uint64_t)TLB_FLAGGED;
-            physmap_note_tlb(u->map, ra);
+            physmap_note_tlb(u->map, u->cpu, ra);
             p->flagged = false;
         }
+        outside_leave(u);
     }
     return true;
 }
@@ -490,8 +510,12 @@ static uint64_t part_read(struct mmu *u, const struct part *p)
 {
     uint8_t b[8] = {0};
 
-    if (UNLIKELY(!p->direct))
-        return physmap_read(u->map, p->paddr, p->size);
+    if (UNLIKELY(!p->direct)) {
+        outside_enter(u);
+        uint64_t v = physmap_read(u->map, p->paddr, p->size);
+        outside_leave(u);
+        return v;
+    }
     switch (p->size) {
     case 1:
         return ld8(host_ptr(p->host));
@@ -511,8 +535,11 @@ static void part_write(struct mmu *u, const struct part *p, uint64_t value)
 {
     uint8_t b[8];
 
+    if (UNLIKELY(!p->direct || p->flagged))
+        outside_enter(u);
     if (UNLIKELY(!p->direct)) {
         physmap_write(u->map, p->paddr, value, p->size);
+        outside_leave(u);
         return;
     }
     switch (p->size) {
@@ -527,8 +554,10 @@ static void part_write(struct mmu *u, const struct part *p, uint64_t value)
         memcpy(host_ptr(p->host), b, p->size);
         break;
     }
-    if (p->flagged)
+    if (p->flagged) {
         physmap_written(u->map, p->host - (uint64_t)(uintptr_t)u->map->store, p->size);
+        outside_leave(u);
+    }
 }
 
 /* Looks up both pages of [lin, lin+size), size up to a page. Returns the number of parts, 0 on a
@@ -630,6 +659,21 @@ bool mmu_fill(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index i
     return false;
 }
 
+uint8_t *mmu_lock_host(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index,
+                       bool *flagged, bool *faulted)
+{
+    struct part part;
+
+    *faulted = true;
+    if (!mmu_canonical(u, &lin) || !part_get(u, lin, size, MMU_WRITE, index, &part))
+        return NULL;
+    *faulted = false;
+    *flagged = part.flagged;
+    if (!part.direct || (UNLIKELY(u->watches) && page_watched(u, lin & PAGE_MASK)))
+        return NULL;
+    return host_ptr(part.host);
+}
+
 bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *ra, uint64_t *paddr)
 {
     struct part part;
@@ -643,5 +687,8 @@ bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *r
 
 uint8_t mmu_fetch_io(struct mmu *u, uint64_t paddr)
 {
-    return (uint8_t)physmap_read(u->map, paddr, 1);
+    outside_enter(u);
+    uint8_t byte = (uint8_t)physmap_read(u->map, paddr, 1);
+    outside_leave(u);
+    return byte;
 }

@@ -1,12 +1,14 @@
 /* Page walks: SDM vol. 3, chapter 4. Four kinds: none, 32-bit (with 4 MiB pages and PSE-36), PAE,
  * 4-level. A walk reads the structures through the store, checks reserved bits and rights, and only
- * when the access is allowed writes accessed and dirty bits back.
+ * when the access is allowed writes accessed and dirty bits back. Where CPUs run at the same time that
+ * is a compare-and-swap, and an entry that has changed meanwhile makes the walk start over.
  *
  * Known difference from real CPUs: a faulting access sets no accessed bits at all, where a CPU may have
  * set those of upper levels.
  */
 #include "mmu/walk.h"
 
+#include "base/hostatomic.h"
 #include "mmu/physmap_priv.h"
 
 #define PTE_P         0x1ull
@@ -64,25 +66,64 @@ bool mmu_canonical(struct mmu *u, uint64_t *lin)
     return false;
 }
 
+static uint64_t entry_read_slow(struct mmu *u, uint64_t at, unsigned size)
+{
+    if (u->enter)
+        u->enter(u->outside);
+    uint64_t value = physmap_read(u->map, at, size);
+    if (u->leave)
+        u->leave(u->outside);
+    return value;
+}
+
 static inline uint64_t entry_read(struct mmu *u, struct path *p, uint64_t at)
 {
     uint64_t value;
 
     at &= u->a20_mask;
-    uint8_t *host = physmap_entry_host(u->map, at);
+    uint8_t *host = physmap_entry_host(u->map, &u->view_hint, at);
     if (p->size == 8)
-        value = LIKELY(host) ? ld64(host) : physmap_read(u->map, at, 8);
+        value = LIKELY(host) ? ld64(host) : entry_read_slow(u, at, 8);
     else
-        value = LIKELY(host) ? ld32(host) : physmap_read(u->map, at, 4);
+        value = LIKELY(host) ? ld32(host) : entry_read_slow(u, at, 4);
     p->at[p->n] = at;
     p->value[p->n++] = value;
     return value;
 }
 
-static inline void mark(struct mmu *u, const struct path *p, unsigned i, uint64_t bits)
+/* Writes an entry with further bits. False: it is not what it was when it was read. */
+static bool entry_mark(struct mmu *u, uint64_t at, uint64_t old, uint64_t bits, unsigned size)
 {
-    if (UNLIKELY((p->value[i] & bits) != bits))
-        physmap_write(u->map, p->at[i], p->value[i] | bits, p->size);
+    struct phys_page page;
+    bool same;
+
+    if (!u->enter) {
+        physmap_write(u->map, at, old | bits, size);
+        return true;
+    }
+    if (!u->map->kept && physmap_page_at(u->map, &u->view_hint, at, &page) &&
+        page.read_ra != RA_NONE && page.read_ra == page.write_ra && !page.flags &&
+        !physmap_note_tlb(u->map, u->cpu, page.write_ra))
+        return host_cas(u->map->store + page.write_ra + (at & ~PAGE_MASK), size, old, old | bits);
+    u->enter(u->outside);
+    same = physmap_read(u->map, at, size) == old;
+    if (same)
+        physmap_write(u->map, at, old | bits, size);
+    u->leave(u->outside);
+    return same;
+}
+
+static inline bool mark(struct mmu *u, const struct path *p, unsigned i, uint64_t bits)
+{
+    if (LIKELY((p->value[i] & bits) == bits))
+        return true;
+    return entry_mark(u, p->at[i], p->value[i], bits, p->size);
+}
+
+static bool again(struct mmu_xlat *x)
+{
+    x->again = true;
+    return false;
 }
 
 /* Rights of a leaf, with W, U and XD accumulated over the levels in `rights`. */
@@ -119,9 +160,12 @@ static bool finish(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_in
             error |= PFEC_PK;
         return fault(u, lin, acc, index, error);
     }
-    for (unsigned i = 0; i + 1 < p->n; i++)
-        mark(u, p, i, PTE_A);
-    mark(u, p, p->n - 1, acc == MMU_WRITE ? PTE_A | PTE_D : PTE_A);
+    for (unsigned i = 0; i + 1 < p->n; i++) {
+        if (UNLIKELY(!mark(u, p, i, PTE_A)))
+            return again(x);
+    }
+    if (UNLIKELY(!mark(u, p, p->n - 1, acc == MMU_WRITE ? PTE_A | PTE_D : PTE_A)))
+        return again(x);
 
     x->write &= acc == MMU_WRITE || (leaf & PTE_D);
     x->global = (leaf & PTE_G) && (u->cr4 & CR4_PGE);
@@ -192,7 +236,7 @@ bool mmu_load_pdptes(struct mmu *u, uint64_t cr3)
     uint64_t reserved = ~u->phys_mask | 0x1e6, e[4];
 
     for (unsigned k = 0; k < 4; k++) {
-        e[k] = physmap_read(u->map, ((cr3 & 0xffffffe0) + k * 8) & u->a20_mask, 8);
+        e[k] = entry_read_slow(u, ((cr3 & 0xffffffe0) + k * 8) & u->a20_mask, 8);
         if ((e[k] & PTE_P) && (e[k] & reserved))
             return false;
     }
@@ -213,17 +257,10 @@ static bool walk_pae(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_
     return walk_levels(u, lin, acc, index, e & ADDR_MASK, 1, reserved, x);
 }
 
-bool mmu_translate(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,
-                   struct mmu_xlat *x)
+static bool translate_once(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,
+                           struct mmu_xlat *x)
 {
-    if (!(u->cr0 & CR0_PG)) {
-        *x = (struct mmu_xlat){.paddr = lin & 0xffffffff & u->a20_mask,
-                               .page_size = PAGE_SIZE,
-                               .read = true,
-                               .write = true,
-                               .exec = true};
-        return true;
-    }
+    x->again = false;
     if (u->efer & EFER_LMA) {
         /* Bits 62:52 are ignored, or hold the protection key. */
         uint64_t reserved = ADDR_MASK & ~u->phys_mask;
@@ -235,6 +272,24 @@ bool mmu_translate(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_in
     if (u->cr4 & CR4_PAE)
         return walk_pae(u, lin, acc, index, x);
     return walk_legacy(u, lin, acc, index, x);
+}
+
+bool mmu_translate(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,
+                   struct mmu_xlat *x)
+{
+    if (!(u->cr0 & CR0_PG)) {
+        *x = (struct mmu_xlat){.paddr = lin & 0xffffffff & u->a20_mask,
+                               .page_size = PAGE_SIZE,
+                               .read = true,
+                               .write = true,
+                               .exec = true};
+        return true;
+    }
+    while (!translate_once(u, lin, acc, index, x)) {
+        if (LIKELY(!x->again))
+            return false;
+    }
+    return true;
 }
 
 bool mmu_walk(struct mmu *u, uint64_t lin, enum mmu_access acc, enum mmu_index index,

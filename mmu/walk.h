@@ -11,6 +11,7 @@ struct mmu_xlat {
     bool global;
     uint8_t key; /* protection key of a user page; 0 otherwise */
     bool keyed;  /* the key mattered */
+    bool again;  /* false was returned because an entry changed under the walk */
 };
 
 /* True with *x filled, A and D set as the access does; else u->fault is filled. */

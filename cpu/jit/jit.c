@@ -220,7 +220,7 @@ const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.lookups++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip)) {
+    if (cpu_is_due(cpu) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip)) {
         j->stats.lookup_misses++;
         return NULL;
     }
@@ -240,7 +240,7 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip))
+    if (cpu_is_due(cpu) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip))
         return NULL;
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
@@ -300,7 +300,7 @@ bool jit_run_one(struct cpu *cpu, const struct insn *i)
     cpu->mmu.fault.kept = false;
     if (!go_on)
         return false;
-    if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || cpu->tr.code_dropped ||
+    if (UNLIKELY(cpu->budget < 0 || cpu_is_due(cpu) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
         interp_leave_dead(cpu, i + 1);
         return false;
@@ -338,7 +338,7 @@ static const uint8_t *next_code(struct cpu *cpu)
     uint32_t mask = cpu->eflags & FL_IF ? ~0u : ~(uint32_t)CPU_INTR;
     struct block *b;
 
-    if ((cpu->pending & mask) || cpu->pending_dr6 || cpu->exc_vector != EXC_NONE ||
+    if ((cpu_pending(cpu) & mask) || cpu->pending_dr6 || cpu->exc_vector != EXC_NONE ||
         cpu->activity != CPU_ACTIVE || cpu->stopper || (cpu->eflags & FL_TF) || cpu->budget <= 0)
         return NULL;
     cpu->tlb = cpu->mmu.tlb->e[cpu->mmu_index];

@@ -312,7 +312,8 @@ static void target_not_found(struct tr *t, uint8_t **from, unsigned n, int32_t u
 void tr_goto_tmp0(struct tr *t, int32_t undo)
 {
     struct x64 *x = &t->x;
-    uint8_t *from[2];
+    uint8_t *from[3];
+    unsigned n = 0;
 
     if (t->seg && !is_single(t)) {
         tr_seg_goto_tmp0(t);
@@ -323,15 +324,21 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
         target_not_found(t, from, 1, undo);
         return;
     }
+    /* Where others run at the same time and cannot cut the budget, no loop may be without a look. */
+    if (t->cpu->env.parallel) {
+        x64_load(x, 4, TMP1, CPU_FIELD(pending));
+        x64_test(x, 4, CPU_FIELD(pending_mask), TMP1);
+        from[n++] = x64_jcc(x, CC_NZ);
+    }
     x64_load(x, 4, TMP1, x64_r(TMP0));
     x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
     x64_shift_imm(x, 4, 4, x64_r(TMP1), 5);
     x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tr.jumps));
     x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip)));
-    from[0] = x64_jcc(x, CC_NZ);
+    from[n++] = x64_jcc(x, CC_NZ);
     x64_load(x, 4, TMP1, x64_m(TMP1, offsetof(struct jit_jump, cookie)));
     x64_alu_to_reg(x, X_CMP, 4, TMP1, CPU_FIELD(tr.cookie));
-    from[1] = x64_jcc(x, CC_NZ);
+    from[n++] = x64_jcc(x, CC_NZ);
     /* The slot again: cheaper than a third temporary. */
     x64_load(x, 4, TMP1, x64_r(TMP0));
     x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
@@ -340,7 +347,7 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
     x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
     x64_store(x, 8, CPU_FIELD(tr.rip_page), TMP0);
     x64_op(x, 0, 0xff, 4, 4, x64_m(TMP1, offsetof(struct jit_jump, code)), 0); /* jmp m */
-    target_not_found(t, from, 2, undo);
+    target_not_found(t, from, n, undo);
 }
 
 /* ---- the main line ----------------------------------------------------------------------------- */

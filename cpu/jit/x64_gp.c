@@ -151,8 +151,9 @@ static bool exchange_add(struct tr *t)
 
     if (!insn_is_mem(t->i) || src.is_mem)
         return false;
-    if (!tr_mem_check(t, t->i->size, true, false, &rm))
+    if (!tr_mem_check(t, t->i->size, true, tr_locked(t), &rm))
         return false;
+    tr_lock(t);
     x64_op(&t->x, 0, 0x0fc1, t->i->size, src.base, rm, 0);
     tr_flags_set(t, false, NULL);
     return true;
@@ -167,10 +168,11 @@ static bool compare_exchange(struct tr *t)
 
     if (!insn_is_mem(t->i) || src.is_mem)
         return false;
-    if (!tr_mem_check(t, size, true, false, &rm))
+    if (!tr_mem_check(t, size, true, tr_locked(t), &rm))
         return false;
     x64_lea(x, 8, TMP1, rm);
     x64_load(x, size, RAX, x64_r(RBX));
+    tr_lock(t);
     x64_op(x, 0, 0x0fb1, size, src.base, x64_m(TMP1, 0), 0);
     uint8_t *equal = x64_jcc(x, CC_Z); /* then the accumulator is not written, nor its upper half */
     x64_load(x, size, RBX, x64_r(RAX));

@@ -249,8 +249,13 @@ static bool exchange(struct tr *t)
         if (src.is_mem)
             return false;
         tr_reg_changes(t, m);
-        if (!tr_mem_check(t, size, true, false, &rm))
+        if (!tr_mem_check(t, size, true, tr_locked(t), &rm))
             return false;
+        if (tr_locked(t)) { /* XCHG needs no prefix */
+            x64_op(&t->x, 0, size > 1 ? 0x87 : 0x86, size, src.base, rm,
+                   size == 1 ? X64_BYTE_REG : 0);
+            return true;
+        }
         tr_mem_free_tmp1(t, &rm);
         x64_load(&t->x, size, TMP1, rm);
         x64_store(&t->x, size, rm, src.base);
@@ -401,7 +406,7 @@ static bool alu_to_mem(struct tr *t, enum x64_alu alu, const struct ir_node *b)
         return false;
     if (alu == X_ADC || alu == X_SBB)
         tr_flags_prepare(t); /* while TMP0 is free */
-    if (!tr_mem_check(t, size, true, false, &rm))
+    if (!tr_mem_check(t, size, true, tr_locked(t), &rm))
         return false;
     if (b->op == IR_SRC) {
         src = tr_reg(t, m);
@@ -413,6 +418,7 @@ static bool alu_to_mem(struct tr *t, enum x64_alu alu, const struct ir_node *b)
     }
     if (alu == X_ADC || alu == X_SBB)
         tr_flags_carry(t);
+    tr_lock(t);
     if (b->op == IR_IMM)
         x64_alu_imm(x, alu, size, rm, (int32_t)b->imm);
     else
@@ -433,7 +439,7 @@ static bool unary(struct tr *t, unsigned opcode, unsigned ext)
     if (tr_dst_is_mem(t)) {
         if (keeps_carry)
             tr_flags_prepare(t); /* while TMP0 is free */
-        if (!tr_mem_check(t, size, true, false, &rm))
+        if (!tr_mem_check(t, size, true, tr_locked(t), &rm))
             return false;
     } else {
         if (!dst_number(t, &n))
@@ -451,6 +457,7 @@ static bool unary(struct tr *t, unsigned opcode, unsigned ext)
         x64_op(&t->x, 0, opcode, size, ext, x64_r(TMP0), bytes);
         tr_write_reg(t, n, size, TMP0);
     } else {
+        tr_lock(t);
         x64_op(&t->x, 0, opcode, size, ext, rm, bytes);
     }
     return true;

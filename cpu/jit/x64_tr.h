@@ -19,6 +19,7 @@
 
 #include <string.h>
 
+#include "cpu/decode.h"
 #include "cpu/jit/ir.h"
 #include "cpu/jit/jit_int.h"
 #include "cpu/jit/x64.h"
@@ -241,6 +242,19 @@ void tr_flags_in_memory(struct tr *t);
 static inline bool tr_flags_live_after(const struct tr *t)
 {
     return t->live[t->k + 1];
+}
+
+/* The running instruction is to be atomic in fact: other CPUs run at the same time. Its operand is then
+ * checked as one that must be aligned (tr_mem_check), and tr_lock comes before the host's instruction;
+ * operands that are not aligned are the interpreter's. */
+static inline bool tr_locked(const struct tr *t)
+{
+    return t->cpu->env.parallel && insn_is_locked(t->i);
+}
+static inline void tr_lock(struct tr *t)
+{
+    if (tr_locked(t))
+        x64_byte(&t->x, 0xf0);
 }
 
 /* ---- x64_mem.c --------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  *
  * A script is one command a line; $NAME is replaced by the value given. Before the first waiting
  * command, lines configure the machine:
- *     memory 64M | cpus 2 | model max | clock insn|host | disk FILE | virtio FILE | cdrom FILE
+ *     memory 64M | cpus 2 | model max | clock insn|host | engine auto|interp|jit | disk FILE | virtio FILE | cdrom FILE
  *     floppy FILE | kernel FILE | initrd FILE | append TEXT | boot cad
  * then they drive it. Every wait has a limit in guest seconds, set by `limit N` (default 60):
  *     serial TEXT     TEXT comes on COM1 (after what earlier waits have seen)
@@ -285,6 +285,10 @@ static bool configure(struct guest *g, const char *cmd, const char *arg)
         g->cfg.cpu_model = strdup(arg);
     else if (!strcmp(cmd, "clock"))
         g->cfg.clock = strcmp(arg, "host") ? TNM_CLOCK_INSN : TNM_CLOCK_HOST;
+    else if (!strcmp(cmd, "engine"))
+        g->cfg.engine = !strcmp(arg, "interp") ? TNM_ENGINE_INTERP
+                        : !strcmp(arg, "jit")  ? TNM_ENGINE_JIT
+                                               : TNM_ENGINE_AUTO;
     else if (!strcmp(cmd, "disk"))
         add_disk(g, arg, TNM_IF_IDE);
     else if (!strcmp(cmd, "virtio"))

@@ -203,8 +203,8 @@ START_TEST(stale_lines)
 
     begin(INTERP, 64 * MIB);
     cpu_run(cpu, 1, &done); /* one block in the first line of the program's first page */
-    physmap_code_add(map, PROGRAM + 0x400, 1);
-    physmap_code_add(map, PROGRAM + 0x200000, 1);
+    physmap_code_add(map, 0, PROGRAM + 0x400, 1);
+    physmap_code_add(map, 0, PROGRAM + 0x200000, 1);
     put(PROGRAM + 0x200000, 1, 8);
     ck_assert_int_eq(physmap_flags(map, PROGRAM + 0x200000), 0);
     put(PROGRAM + 0x400, 0, 8);

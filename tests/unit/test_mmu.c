@@ -336,7 +336,7 @@ START_TEST(flags_and_devices)
     e = tlb_slot(&u, MMU_SUPER, 0x5000);
     ck_assert(e->write == 0x5000 && e->read == 0x5000);
     ck_assert_ptr_eq((void *)(uintptr_t)(e->addend + 0x5000), physmap_host(map, 0x5000));
-    physmap_code_add(map, 0x5080, 4);
+    physmap_code_add(map, 0, 0x5080, 4);
     ck_assert_uint_ne(e->write, 0x5000);
     ck_assert_uint_eq(e->read, 0x5000);
     ck_assert(wr(0x5000, 1, MMU_SUPER)); /* another line */
@@ -347,7 +347,7 @@ START_TEST(flags_and_devices)
     ck_assert(!faulted);
     host = mmu_host(&u, 0x5004, MMU_READ, MMU_SUPER, &faulted);
     ck_assert_ptr_eq(host, physmap_host(map, 0x5004));
-    physmap_code_set_lines(map, 0x5000, 0);
+    physmap_code_set_lines(map, 0, 0x5000, 0);
     ck_assert(wr(0x5000, 1, MMU_SUPER));
     ck_assert_uint_eq(e->write, 0x5000);
 
@@ -404,11 +404,11 @@ START_TEST(watches)
     rd(0x6ffe, MMU_SUPER);
     wr(0x7000, 1, MMU_SUPER);
     ck_assert_str_eq(seen, "w0@6001.4 r0@6007.4 w1@7000.4 ");
-    physmap_code_add(map, 0x6100, 4); /* flags reach watched pages too */
+    physmap_code_add(map, 0, 0x6100, 4); /* flags reach watched pages too */
     wr(0x6100, 1, MMU_SUPER);
     ck_assert_str_eq(seen, "w0@6001.4 r0@6007.4 w1@7000.4 code6100+4 ");
     mmu_set_watches(&u, NULL, 0);
-    physmap_code_set_lines(map, 0x6100, 0);
+    physmap_code_set_lines(map, 0, 0x6100, 0);
     wr(0x6004, 1, MMU_SUPER);
     ck_assert_uint_eq(tlb_slot(&u, MMU_SUPER, 0x6000)->write, 0x6000);
     teardown();

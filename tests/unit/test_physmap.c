@@ -1,7 +1,7 @@
 /* The physical map: priorities, direct and device pieces, page flags, dirty tracking, lines of
  * code. */
 #include "base/io.h"
-#include "mmu/physmap.h"
+#include "mmu/physmap_priv.h"
 #include "tests/unit/suite.h"
 
 #include <stdio.h>
@@ -114,7 +114,7 @@ START_TEST(code_lines)
     struct phys_region ram;
 
     physmap_add_ram(m, &ram, "ram", 0, 64 * KIB, physmap_store_alloc(m, 64 * KIB), 0);
-    physmap_code_add(m, 0x107e, 4); /* lines 0 and 1 of page 1 */
+    physmap_code_add(m, 0, 0x107e, 4); /* lines 0 and 1 of page 1 */
     ck_assert_uint_eq(physmap_flags(m, 0x1000), PF_CODE);
     ck_assert_uint_eq(flags_told, 0); /* no TLB had the page */
     physmap_write(m, 0x1100, 1, 4);
@@ -122,9 +122,38 @@ START_TEST(code_lines)
     physmap_write(m, 0x10fe, 1, 4);
     physmap_write_buf(m, 0xffe, "....", 4); /* DMA over the page boundary */
     ck_assert_str_eq(seen, "code10fe+4 code1000+2 ");
-    physmap_code_set_lines(m, 0x1234, 0);
+    physmap_code_set_lines(m, 0, 0x1234, 0);
     physmap_write(m, 0x1000, 1, 4);
     ck_assert_str_eq(seen, "code10fe+4 code1000+2 ");
+    physmap_free(m);
+}
+END_TEST
+
+/* CPUs on threads: code_add names those that may hold a write tag, until they are forgotten; a page is
+ * code as long as any CPU has lines in it. */
+START_TEST(code_lines_shared)
+{
+    struct physmap *m = make();
+    struct phys_region ram;
+
+    ck_assert(physmap_set_cpus(m, 3, true));
+    physmap_add_ram(m, &ram, "ram", 0, 64 * KIB, physmap_store_alloc(m, 64 * KIB), 0);
+    ck_assert_uint_eq(physmap_note_tlb(m, 2, 0x1000), 0);
+    ck_assert_uint_eq(physmap_code_add(m, 1, 0x1080, 4), BIT(2));
+    ck_assert_uint_eq(physmap_note_tlb(m, 0, 0x1000), PF_CODE); /* no tag for this one */
+    ck_assert_uint_eq(physmap_code_add(m, 0, 0x1400, 4), BIT(2) | BIT(0));
+    physmap_tlb_forget(m, BIT(2) | BIT(0), 0x1000, PAGE_SIZE);
+    ck_assert_uint_eq(physmap_code_add(m, 0, 0x1408, 4), 0);
+    ck_assert_uint_eq(flags_told, 0);
+
+    ck_assert_uint_eq(physmap_code_cpus(m, 0x1084, 1), BIT(1));
+    ck_assert_uint_eq(physmap_code_cpus(m, 0x1400, 1), BIT(0));
+    ck_assert_uint_eq(physmap_code_cpus(m, 0x1000, PAGE_SIZE), BIT(0) | BIT(1));
+    ck_assert_uint_eq(physmap_code_cpus(m, 0x1200, 0x100), 0);
+    physmap_code_set_lines(m, 1, 0x1000, 0);
+    ck_assert_uint_eq(physmap_flags(m, 0x1000), PF_CODE);
+    physmap_code_set_lines(m, 0, 0x1000, 0);
+    ck_assert_uint_eq(physmap_flags(m, 0x1000), 0);
     physmap_free(m);
 }
 END_TEST
@@ -151,6 +180,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {priorities, devices_and_dma, code_lines, dirty_tracking};
+    const TTest *const tests[] = {priorities, devices_and_dma, code_lines, code_lines_shared,
+                                  dirty_tracking};
     return RUN_TESTS("physmap", tests);
 }

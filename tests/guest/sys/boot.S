@@ -39,12 +39,19 @@ boot_pds:
     .skip 4 * 4096
 #endif
 
+    .data
+    .balign 4
+    .globl boot_info                /* of the multiboot loader */
+boot_info:
+    .long 0
+
     .text
     .code32
     .globl start
 start:
     cld
     cli
+    mov %ebx, boot_info
     mov $stack_top, %esp
 #ifdef __x86_64__
     movl $boot_pdpt + 7, boot_pml4
