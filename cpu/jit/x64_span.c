@@ -288,7 +288,8 @@ bool tr_in_span(const struct tr *t, const struct access *a)
 
 bool tr_is_checked(const struct tr *t, unsigned k)
 {
-    if (t->recording || t->interpreted[k])
+    /* Operands in segments are checked in ways of their own. */
+    if (t->recording || t->interpreted[k] || t->access_of[k] == t->access_of[k + 1])
         return true;
     for (unsigned n = t->access_of[k]; n < t->access_of[k + 1]; n++)
         if (!tr_in_span(t, &t->access[n]))
