@@ -84,7 +84,7 @@ static struct shape shape_of(const struct insn *i, bool code64)
     return s;
 }
 
-/* Prefetches, fences and the many NOPs: nothing to do. */
+/* Prefetches, fences and the many NOPs: nothing to do, but for a fence that others might notice. */
 static bool is_hint(const struct insn_row *row)
 {
     return row->attr & AT_NOFAULT;
@@ -177,8 +177,11 @@ bool tr_native(struct tr *t)
     unsigned vvvv = i->vvvv;
     struct x64_rm rm = x64_r(i->rm);
 
-    if (is_hint(row))
+    if (is_hint(row)) {
+        if (row->opcode == 0x0fae && row->form == FORM_XR && t->cpu->env.parallel)
+            x64_op(&t->x, 0, row->opcode, 4, row->form_reg, x64_r(RAX), 0);
         return true;
+    }
     if (row->opcode == VZEROUPPER) {
         x64_byte(&t->x, 0xc5);
         x64_byte(&t->x, 0xf8);

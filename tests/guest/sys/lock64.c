@@ -18,10 +18,10 @@ static volatile u32 spin, unprotected, ticket_next, ticket_now, bits[4], parity;
 /* All begin together, or the first would be done before the last has started. */
 static void meet(void)
 {
-    unsigned target;
+    unsigned target = 1; /* of its own number: others may have gone on by then */
 
-    __asm__ volatile("lock; incl %0" : "+m"(arrived)::"memory");
-    target = (arrived + n - 1) / n * n;
+    __asm__ volatile("lock; xaddl %0, %1" : "+r"(target), "+m"(arrived)::"memory");
+    target = (target / n + 1) * n;
     while (arrived < target)
         __asm__ volatile("pause");
 }
