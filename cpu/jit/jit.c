@@ -362,7 +362,7 @@ const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i)
     const uint8_t *code;
 
     cpu->tr.jit->stats.end++;
-    if (insn_row(i)->sem == SEM_NONE) {
+    if (insn_row(i)->sem == SEM_NONE && (insn_row(i)->attr & AT_END)) {
         interp_go(cpu, interp_handler(b, i), i);
     } else { /* branches must not go on to the next block: that might enter generated code again */
         cpu_interrupt(cpu, CPU_LEAVE);
