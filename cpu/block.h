@@ -42,6 +42,7 @@ struct block {
     bool in_unit;               /* code of other blocks goes on into this one */
     uint16_t unit_n;            /* instructions of all blocks that `code` runs through */
     uint32_t unit_lines;        /* 128-byte lines of the page that they lie in */
+    uint32_t no_code;           /* bit n: instruction n is always the interpreter's (statistics) */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 

@@ -227,6 +227,7 @@ struct cpu_jit {
     uint32_t host_flags;     /* arithmetic flags as LAHF and SETO give them: flags.h */
     uint32_t host_mxcsr;     /* the host's own */
     bool code_dropped;       /* since it was entered: maybe what runs, or what it goes on to */
+    uint64_t accesses;       /* to memory, where code was made to count them (statistics) */
     struct jit *jit;         /* NULL: no translator */
 };
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "frontend/png.h"
+#include "frontend/stats.h"
 #include "frontend/terminal.h"
 
 #define SLICE_NS     (10 * 1000 * 1000ull)
@@ -59,6 +60,7 @@ static void host_side(struct session *s, tnm_config *cfg)
         cfg->nserials = s->nports;
     cfg->engine = s->opt->cfg.engine;
     cfg->code_cache = s->opt->cfg.code_cache;
+    cfg->count_accesses = s->opt->cfg.count_accesses;
     cfg->log = s->opt->cfg.log;
     cfg->state_hash_every = s->opt->cfg.state_hash_every;
     cfg->log_line = print_log;
@@ -277,57 +279,6 @@ double session_speed(const struct session *s, const tnm_stats *from, const tnm_s
     return busy ? (double)(to->insns - from->insns) * 1e3 / (double)busy : 0;
 }
 
-static double percent_hit(uint64_t total, uint64_t misses)
-{
-    return total > misses ? 100.0 * (double)(total - misses) / (double)total : 0;
-}
-
-static void print_translator(const tnm_stats *st)
-{
-    fprintf(stderr,
-            "translated blocks %16" PRIu64 "   %.1f instructions each, %" PRIu64 " refused\n"
-            "translated code   %16" PRIu64 "   bytes, %.1f for one of the guest\n"
-            "translation time  %16.3f   seconds, %.2f us a block\n"
-            "code cache emptied%16" PRIu64 "\n"
-            "entries           %16" PRIu64 "\n"
-            "slow instructions %16" PRIu64 "   by the interpreter, and on\n"
-            "exits to the loop %16" PRIu64 "   by an instruction that ends a run\n"
-            "branches looked up%16" PRIu64 "   %.1f%% to code that is not translated\n"
-            "links made        %16" PRIu64 "\n",
-            st->jit_blocks, (double)st->jit_insns / (double)st->jit_blocks, st->jit_refused,
-            st->jit_host_bytes, (double)st->jit_host_bytes / (double)st->jit_guest_bytes,
-            (double)st->jit_ns / 1e9, (double)st->jit_ns / 1e3 / (double)st->jit_blocks,
-            st->jit_flushes, st->jit_enters, st->jit_slow, st->jit_ends, st->jit_lookups,
-            100.0 - percent_hit(st->jit_lookups, st->jit_lookup_misses), st->jit_links);
-}
-
-static void print_stats(const struct session *s)
-{
-    tnm_stats st;
-    tnm_get_stats(s->machine, &st);
-    double idle, mips = session_speed(s, &(tnm_stats){0}, &st, &idle);
-
-    fprintf(stderr,
-            "instructions      %16" PRIu64 "\n"
-            "MIPS              %16.1f\n"
-            "blocks run        %16" PRIu64 "   %.3f%% from the cache\n"
-            "blocks decoded    %16" PRIu64 "\n"
-            "TLB slow paths    %16" PRIu64 "   %.3f%% of instructions without\n"
-            "TLB fills         %16" PRIu64 "\n"
-            "TLB flushes       %16" PRIu64 "\n"
-            "interrupts        %16" PRIu64 "\n"
-            "exceptions        %16" PRIu64 "\n"
-            "guest seconds     %16.3f\n"
-            "idle              %15.1f%%\n"
-            "host seconds      %16.3f\n",
-            st.insns, mips, st.blocks,
-            percent_hit(st.blocks, st.block_misses), st.block_misses, st.tlb_slow,
-            percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes, st.interrupts,
-            st.exceptions, (double)st.virtual_ns / 1e9, idle * 100, (double)st.host_ns / 1e9);
-    if (st.jit_blocks)
-        print_translator(&st);
-}
-
 int session_close(struct session *s)
 {
     close_ports(s);
@@ -337,7 +288,7 @@ int session_close(struct session *s)
     if (!screenshot(s))
         s->status = STATUS_FAILED;
     if (s->opt->stats)
-        print_stats(s);
+        stats_print(s);
     terminal_catch_signals(NULL);
     tnm_destroy(s->machine);
     return s->status;

@@ -69,6 +69,7 @@ typedef struct tnm_config {
     enum tnm_clock clock;
     enum tnm_engine engine;
     uint64_t code_cache;        /* bytes of translated code at most, all vCPUs together */
+    bool count_accesses;        /* for tnm_stats.jit_accesses; translated code is a little slower */
     tnm_disk disks[TNM_MAX_DISKS];
     unsigned ndisks;
     const char *cdrom, *floppy; /* NULL: empty drive (cdrom: present and empty) */
@@ -122,18 +123,59 @@ uint64_t tnm_cpu_hash(tnm_machine *m); /* of the vCPUs alone */
  * snprintf does. */
 size_t tnm_cpu_describe(tnm_machine *m, unsigned n, char *buf, size_t size);
 
+/* What kept an access to memory from the shortest way. */
+enum tnm_slow {
+    TNM_SLOW_OTHER, /* nothing: whatever made it had no short way */
+    TNM_SLOW_FILL,  /* no TLB entry */
+    TNM_SLOW_WATCH, /* a watchpoint in the page */
+    TNM_SLOW_COPY,  /* a write to a page that a snapshot has yet to copy */
+    TNM_SLOW_TRACK, /* a write to a page whose changes are wanted, as the screen's */
+    TNM_SLOW_CODE,  /* a write to a page with code in it */
+    TNM_SLOW_IO,    /* registers in memory, ROM, nothing at all */
+    TNM_SLOW_CROSS, /* it lies in two pages */
+    TNM_SLOW_FAULT, /* it faulted */
+    TNM_SLOWS
+};
+/* Why translated code returned to the run loop. */
+enum tnm_exit {
+    TNM_EXIT_OTHER,
+    TNM_EXIT_BUDGET,  /* the time until the next event is over */
+    TNM_EXIT_PENDING, /* an interrupt, or a request to stop */
+    TNM_EXIT_END,     /* an instruction that may have changed anything */
+    TNM_EXIT_FAULT,
+    TNM_EXIT_LINK,    /* what follows is not translated */
+    TNM_EXIT_LOOKUP,  /* what an indirect branch or one to another page leads to is not translated */
+    TNM_EXIT_CODE,    /* the running code was written to */
+    TNM_EXITS
+};
+
 typedef struct tnm_stats {
     uint64_t insns, blocks, block_misses, tlb_slow, tlb_fills, tlb_flushes, interrupts, exceptions;
+    uint64_t tlb_slow_by[TNM_SLOWS]; /* tlb_slow, by reason */
     uint64_t host_ns, idle_ns, virtual_ns;
     /* The translator. Of the instructions it translated: */
     uint64_t jit_blocks, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
-        jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */;
+        jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */,
+        jit_regions /* loops compiled as one */, jit_memory_insns /* with a memory operand */;
+    /* Executed from entries into its code to exits, and how many accesses to memory they made: only with
+     * tnm_config.count_accesses, else 0. */
+    uint64_t jit_insns_run, jit_accesses;
     /* Ways into and out of its code: */
-    uint64_t jit_enters, jit_slow /* single instructions by the interpreter */, jit_ends /* those that
-        end a run */, jit_links, jit_lookups /* indirect branches not in the table */,
-        jit_lookup_misses /* to code that is not translated */;
+    uint64_t jit_enters, jit_exits[TNM_EXITS];
+    /* Single instructions by the interpreter, and on: those that have no code, and others by why. */
+    uint64_t jit_slow, jit_no_code, jit_slow_by[TNM_SLOWS];
+    uint64_t jit_ends /* those that end a run */, jit_links, jit_lookups /* indirect branches not in
+        the table */, jit_lookup_misses /* to code that is not translated */;
 } tnm_stats;
 void tnm_get_stats(const tnm_machine *m, tnm_stats *out);
+/* The instructions that translated code most often left to the interpreter for want of code of their
+ * own, most frequent first; returns how many of the n places were filled. */
+typedef struct tnm_no_code {
+    const char *name; /* "CPUID" */
+    uint64_t count;
+    bool ends; /* it ends the run of translated code, too */
+} tnm_no_code;
+unsigned tnm_get_no_code(const tnm_machine *m, tnm_no_code *out, unsigned n);
 
 /* ---- input ------------------------------------------------------------------------------------ */
 

@@ -26,7 +26,7 @@ struct jit *jit_new(struct cpu *cpu, size_t code_bytes)
     j->threshold = THRESHOLD;
     j->rw = hostmem_alloc_code(code_bytes, &rx);
     j->jumps = hostmem_alloc(JIT_JUMPS * sizeof(*j->jumps));
-    if (!j->rw || !j->jumps) {
+    if (!j->rw || !j->jumps || !jit_stats_init(j)) {
         jit_free(j);
         return NULL;
     }
@@ -50,12 +50,8 @@ void jit_free(struct jit *j)
     if (j->jumps)
         hostmem_free(j->jumps, JIT_JUMPS * sizeof(*j->jumps));
     free(j->exits);
+    jit_stats_fini(j);
     free(j);
-}
-
-const struct jit_stats *jit_stats(const struct jit *j)
-{
-    return &j->stats;
 }
 
 void jit_set_threshold(struct jit *j, unsigned entries)
@@ -159,6 +155,7 @@ const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
     j->stats.lookups++;
     if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
         j->stats.lookup_misses++;
+        jit_stats_why(cpu, JIT_WHY_LOOKUP);
         return NULL;
     }
     struct jit_jump *s = &j->jumps[rip & (JIT_JUMPS - 1)];
@@ -177,8 +174,10 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code)
+    if ((cpu->pending & cpu->pending_mask) || !(b = block_lookup_any(cpu, rip)) || !b->code) {
+        jit_stats_why(cpu, JIT_WHY_LINK);
         return NULL;
+    }
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
         e->to = b;
@@ -228,13 +227,21 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 
 bool jit_run_one(struct cpu *cpu, const struct insn *i)
 {
-    resume(cpu, i);
+    struct block *b = resume(cpu, i);
+    bool ok;
 
-    cpu->tr.jit->stats.one++;
-    if (!interp_one(cpu, i))
+    cpu->mmu.slow_seen = 0;
+    ok = interp_one(cpu, i);
+    jit_stats_one(cpu, b, i, cpu->mmu.slow_seen);
+    if (!ok) {
+        cpu->tr.jit->why = JIT_WHY_FAULT;
         return false;
+    }
     if (UNLIKELY(cpu->budget < 0 || (cpu->pending & cpu->pending_mask) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
+        jit_stats_why(cpu, cpu->tr.code_dropped ? JIT_WHY_CODE
+                           : cpu->budget < 0    ? JIT_WHY_BUDGET
+                                                : JIT_WHY_OTHER);
         interp_leave_dead(cpu, i + 1);
         return false;
     }
@@ -253,11 +260,11 @@ void jit_run_end(struct cpu *cpu, const struct insn *i)
 {
     struct block *b = resume(cpu, i);
 
-    cpu->tr.jit->stats.end++;
     /* Branches must not go on to the next block: that might enter generated code again. */
     cpu_interrupt(cpu, CPU_LEAVE);
     interp_go(cpu, interp_handler(b, i), i);
     cpu_clear_interrupt(cpu, CPU_LEAVE);
+    jit_stats_end(cpu, b, i);
 }
 
 /* ---- hot blocks -------------------------------------------------------------------------------- */
@@ -275,8 +282,9 @@ static HANDLER(enter)
     cpu->tr.rip_page = cpu->r[REG_BRIP] - (b->ra & (PAGE_SIZE - 1));
     cpu->tr.vec_live = VEC_NONE;
     cpu->tr.code_dropped = false;
-    cpu->tr.jit->stats.enters++;
+    jit_stats_enter(cpu);
     cpu->tr.jit->thunk.enter(cpu, b->code);
+    jit_stats_left(cpu);
     flags_from_host(cpu);
     cpu->blk = NULL;
     return NULL;

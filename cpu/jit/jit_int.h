@@ -60,8 +60,23 @@ struct jit {
     } cookies[64];
     uint32_t next_cookie;
     bool has_avx2; /* the host */
+    bool count_accesses;
+    enum jit_why why; /* noted on the way out; JIT_WHY_OTHER: nobody has */
     struct jit_stats stats;
 };
+
+/* ---- statistics (jit_stats.c) ------------------------------------------------------------------ */
+
+bool jit_stats_init(struct jit *j);
+void jit_stats_fini(struct jit *j);
+/* Around generated code: entering it, and back from it. */
+void jit_stats_enter(struct cpu *cpu);
+void jit_stats_left(struct cpu *cpu);
+/* After the interpreter has done i for generated code; seen is what the MMU saw. */
+void jit_stats_one(struct cpu *cpu, const struct block *b, const struct insn *i, uint32_t seen);
+void jit_stats_end(struct cpu *cpu, const struct block *b, const struct insn *i);
+/* Generated code is left, or would be: why. */
+void jit_stats_why(struct cpu *cpu, enum jit_why why);
 
 /* ---- called by generated code (jit.c) --------------------------------------------------------- */
 
