@@ -168,6 +168,15 @@ struct fpu {
     uint32_t mxcsr;
 };
 
+/* Translated code, as profilers and debuggers want to know of it. */
+struct cpu_code {
+    const void *host;
+    size_t size;
+    uint64_t lin;
+    unsigned bits; /* of the guest's code: 16, 32, 64; 0: a routine of the translator's */
+    bool user;
+};
+
 /* Everything outside the CPU it can ask for; all take env.opaque. */
 struct cpu_env {
     void *opaque;
@@ -187,6 +196,9 @@ struct cpu_env {
     void (*ferr)(void *, int level); /* FERR# (IRQ 13) when CR0.NE is clear */
     void (*shutdown)(void *, const char *why); /* triple fault */
     uint64_t (*random)(void *);
+    /* May be NULL: host code was made; the host's bytes [host, host+size) are code no more. */
+    void (*code_made)(void *, const struct cpu_code *);
+    void (*code_dropped)(void *, const void *host, size_t size);
 };
 
 /* Reasons to leave the run loop or to look up between blocks; set by anyone with cpu_interrupt,

@@ -351,6 +351,23 @@ static bool opt_code_cache(struct options *o, const char *name, const char *arg)
     return true;
 }
 
+static bool opt_jit_symbols(struct options *o, const char *name, const char *arg)
+{
+    for (const char *p = arg;; p++) {
+        size_t len = strcspn(p, ",");
+        if (len == 4 && memcmp(p, "perf", 4) == 0)
+            o->symbols_perf = true;
+        else if (len == 3 && memcmp(p, "gdb", 3) == 0)
+            o->symbols_gdb = true;
+        else
+            return usage_error("--jit-symbols '%s' is not understood: write perf, gdb or both, as "
+                               "perf,gdb", arg);
+        p += len;
+        if (!*p)
+            return true;
+    }
+}
+
 static bool opt_clock(struct options *o, const char *name, const char *arg)
 {
     if (strcmp(arg, "host") == 0)
@@ -518,6 +535,8 @@ static const struct option_def run_options[] = {
      "auto: translate hot code; interp; jit: translate all code;\n"
      "lockstep: two machines side by side, compared (default auto)"},
     {"code-cache", "SIZE", opt_code_cache, "memory for translated code (default 128M)"},
+    {"jit-symbols", "perf,gdb", opt_jit_symbols,
+     "name translated code for perf (/tmp/perf-PID.map), GDB or\nboth"},
     {"clock", "CLOCK", opt_clock,
      "host: guest time follows the host's (default)\n"
      "insn: guest time counts instructions; repeatable"},

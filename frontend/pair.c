@@ -44,7 +44,8 @@ static bool same(struct pair *p, enum tnm_stop a, enum tnm_stop b)
         tell(p, "why they stopped");
         return false;
     }
-    if (tnm_insns(p->interp) != tnm_insns(p->jit) || tnm_time_ns(p->interp) != tnm_time_ns(p->jit)) {
+    if (tnm_insns(p->interp) != tnm_insns(p->jit) ||
+        tnm_time_ns(p->interp) != tnm_time_ns(p->jit)) {
         tell(p, "how far they came");
         return false;
     }

@@ -11,6 +11,7 @@
 
 #include "frontend/png.h"
 #include "frontend/stats.h"
+#include "frontend/symbols.h"
 #include "frontend/terminal.h"
 
 #define SLICE_NS     (10 * 1000 * 1000ull)
@@ -24,6 +25,16 @@ static void print_log(void *opaque, const char *subsystem, const char *line)
 static void print_hash(void *opaque, uint64_t insns, uint64_t hash)
 {
     fprintf(stderr, "state-hash %" PRIu64 " %016" PRIx64 "\n", insns, hash);
+}
+
+static void code_made(void *opaque, const tnm_host_code *code)
+{
+    symbols_made(((struct session *)opaque)->symbols, code);
+}
+
+static void code_dropped(void *opaque, const void *host, size_t size)
+{
+    symbols_dropped(((struct session *)opaque)->symbols, host, size);
 }
 
 static uint64_t host_ns(void)
@@ -65,6 +76,10 @@ static void host_side(struct session *s, tnm_config *cfg)
     cfg->state_hash_every = s->opt->cfg.state_hash_every;
     cfg->log_line = print_log;
     cfg->state_hash = print_hash;
+    if (s->symbols) {
+        cfg->code_made = code_made;
+        cfg->code_dropped = code_dropped;
+    }
     cfg->opaque = s;
 }
 
@@ -108,8 +123,8 @@ static tnm_machine *restore(struct session *s, tnm_error *err)
         snprintf(err->text, sizeof(err->text),
                  "--state-hash-every needs a repeatable run: add --clock insn");
     else if (other_paths(opt, &cfg, err))
-        m = tnm_snapshot_create(
-            snap, &cfg, &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
+        m = tnm_snapshot_create(snap, &cfg,
+                                &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
     tnm_snapshot_close(snap);
     return m;
 }
@@ -167,6 +182,15 @@ static void set_limits(struct session *s)
                    opt->limit_insns ? tnm_insns(s->machine) + opt->limit_insns : 0);
 }
 
+static bool open_symbols(struct session *s)
+{
+    const struct options *opt = s->opt;
+
+    if (opt->symbols_perf || opt->symbols_gdb)
+        s->symbols = symbols_open(opt->symbols_perf, opt->symbols_gdb);
+    return s->symbols || !(opt->symbols_perf || opt->symbols_gdb);
+}
+
 bool session_open(struct session *s, const struct options *opt)
 {
     tnm_error err = {0};
@@ -177,7 +201,7 @@ bool session_open(struct session *s, const struct options *opt)
     saver_init(&s->saver, opt->snapshot_dir, opt->parent, opt->name ? opt->name : "tinamou");
     if (!check_snapshot_dir(opt->snapshot_dir) || !check_parent(opt->parent))
         return false;
-    if (!open_ports(s)) {
+    if (!open_ports(s) || !open_symbols(s)) {
         close_ports(s);
         return false;
     }
@@ -185,6 +209,7 @@ bool session_open(struct session *s, const struct options *opt)
     if (!s->machine) {
         fprintf(stderr, "tinamou: %s\n", err.text);
         close_ports(s);
+        symbols_close(s->symbols);
         return false;
     }
     set_limits(s);
@@ -291,5 +316,6 @@ int session_close(struct session *s)
         stats_print(s);
     terminal_catch_signals(NULL);
     tnm_destroy(s->machine);
+    symbols_close(s->symbols);
     return s->status;
 }

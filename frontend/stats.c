@@ -41,14 +41,10 @@ static void reasons(const char *const *names, const uint64_t *count, unsigned n)
 }
 
 static const char *const slow_names[TNM_SLOWS] = {
-    [TNM_SLOW_OTHER] = "other",
-    [TNM_SLOW_FILL] = "no TLB entry",
-    [TNM_SLOW_WATCH] = "watched page",
-    [TNM_SLOW_COPY] = "snapshot's page",
-    [TNM_SLOW_TRACK] = "tracked page",
-    [TNM_SLOW_CODE] = "page with code",
-    [TNM_SLOW_IO] = "no memory",
-    [TNM_SLOW_CROSS] = "across pages",
+    [TNM_SLOW_OTHER] = "other",        [TNM_SLOW_FILL] = "no TLB entry",
+    [TNM_SLOW_WATCH] = "watched page", [TNM_SLOW_COPY] = "snapshot's page",
+    [TNM_SLOW_TRACK] = "tracked page", [TNM_SLOW_CODE] = "page with code",
+    [TNM_SLOW_IO] = "no memory",       [TNM_SLOW_CROSS] = "across pages",
     [TNM_SLOW_FAULT] = "faulted",
 };
 static const char *const exit_names[TNM_EXITS] = {
@@ -71,8 +67,8 @@ static void hit_rate(const tnm_stats *st)
     if (!all)
         all = (uint64_t)((double)st->jit_insns_run * per(st->jit_memory_insns, st->jit_insns));
     if (all > misses)
-        fprintf(stderr, "%-18s%15.4f%%   of %s%" PRIu64 " accesses of translated code\n", "TLB hits",
-                100 * (1 - per(misses, all)), st->jit_accesses ? "" : "about ", all);
+        fprintf(stderr, "%-18s%15.4f%%   of %s%" PRIu64 " accesses of translated code\n",
+                "TLB hits", 100 * (1 - per(misses, all)), st->jit_accesses ? "" : "about ", all);
 }
 
 static void no_code(const tnm_machine *m)

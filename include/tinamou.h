@@ -62,6 +62,16 @@ typedef struct tnm_serial {
     void *opaque;
 } tnm_serial;
 
+/* Host code that the translator made, for profilers and debuggers. */
+typedef struct tnm_host_code {
+    const void *host; /* where it is executed */
+    size_t size;      /* bytes */
+    uint64_t address; /* linear, of the guest's code that it stands for */
+    unsigned bits;    /* 16, 32, 64: of that code; 0: a routine of the translator's own */
+    bool user;        /* made for privilege level 3 */
+    unsigned cpu;     /* vCPU */
+} tnm_host_code;
+
 typedef struct tnm_config {
     uint64_t memory; /* bytes */
     unsigned cpus;
@@ -85,7 +95,11 @@ typedef struct tnm_config {
     const char *log;            /* as after --log, or NULL */
     void (*log_line)(void *opaque, const char *subsystem, const char *line);
     void (*state_hash)(void *opaque, uint64_t insns, uint64_t hash);
-    void *opaque;               /* for the two above */
+    /* Host code was made; [host, host+size) is code no more, and may become other code. Both NULL if
+     * nobody wants to know. On the thread that runs the vCPU: under the host clock on several at once. */
+    void (*code_made)(void *opaque, const tnm_host_code *code);
+    void (*code_dropped)(void *opaque, const void *host, size_t size);
+    void *opaque;               /* for these four */
 } tnm_config;
 
 void tnm_config_init(tnm_config *cfg);

@@ -439,7 +439,8 @@ struct part {
 /* Reasons for the slow path that flags of the page are. */
 static uint32_t flag_reasons(uint8_t flags)
 {
-    return (flags & PF_CODE ? BIT(MMU_SLOW_CODE) : 0) | (flags & PF_TRACK ? BIT(MMU_SLOW_TRACK) : 0) |
+    return (flags & PF_CODE ? BIT(MMU_SLOW_CODE) : 0) |
+           (flags & PF_TRACK ? BIT(MMU_SLOW_TRACK) : 0) |
            (flags & PF_COPY ? BIT(MMU_SLOW_COPY) : 0);
 }
 
@@ -541,8 +542,7 @@ static inline unsigned split(struct mmu *u, uint64_t lin, unsigned size, enum mm
 
 /* split, for an access that is counted. */
 static inline unsigned split_counted(struct mmu *u, uint64_t lin, unsigned size,
-                                     enum mmu_access acc, enum mmu_index index,
-                                     struct part part[2])
+                                     enum mmu_access acc, enum mmu_index index, struct part part[2])
 {
     uint32_t before = u->slow_seen;
     unsigned n;

@@ -37,6 +37,9 @@ struct jit *jit_new(struct cpu *cpu, size_t code_bytes)
     }
     j->fixed = j->used;
     j->next_cookie = 1;
+    if (cpu->env.code_made)
+        cpu->env.code_made(cpu->env.opaque,
+                           &(struct cpu_code){j->rw + j->rx, j->fixed, 0, 0, false});
     cpu->tr.jumps = j->jumps;
     return j;
 }
@@ -115,6 +118,8 @@ void jit_flush(struct cpu *cpu)
 
     if (!j)
         return;
+    if (cpu->env.code_dropped)
+        cpu->env.code_dropped(cpu->env.opaque, j->rw + j->rx + j->fixed, j->used - j->fixed);
     j->used = j->fixed;
     j->exit_count = 0;
     memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
@@ -302,13 +307,28 @@ static bool exits_left(struct jit *j)
     return j->exit_room - j->exit_count >= 4;
 }
 
+/* Tells whoever names code for profilers and debuggers. */
+static void tell(struct cpu *cpu, const struct block *b, size_t bytes)
+{
+    struct cpu_code c = {b->code, bytes, cpu->r[REG_BRIP] + cpu->seg_base[SEG_CS], 16,
+                         b->mode & MODE_USER};
+
+    if (b->mode & (MODE_CODE32 | MODE_CODE64))
+        c.bits = b->mode & MODE_CODE64 ? 64 : 32;
+    if (!(b->mode & MODE_CODE64))
+        c.lin = (uint32_t)c.lin;
+    cpu->env.code_made(cpu->env.opaque, &c);
+}
+
 static enum jit_result translate(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
-    uint64_t start = host_now_ns();
+    uint64_t start = host_now_ns(), bytes = j->stats.host_bytes;
     enum jit_result r = exits_left(j) ? jit_backend_translate(cpu, b) : JIT_FULL;
 
     j->stats.ns += host_now_ns() - start;
+    if (r == JIT_DONE && cpu->env.code_made)
+        tell(cpu, b, j->stats.host_bytes - bytes);
     return r;
 }
 

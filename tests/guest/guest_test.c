@@ -266,7 +266,8 @@ static void key(struct guest *g, unsigned code, bool shift)
 
 static void type(struct guest *g, const char *text)
 {
-    static const char plain[] = "\0\0331234567890-=\b\tqwertyuiop[]\n\0asdfghjkl;'`\0\\zxcvbnm,./\0\0\0 ";
+    static const char plain[] =
+        "\0\0331234567890-=\b\tqwertyuiop[]\n\0asdfghjkl;'`\0\\zxcvbnm,./\0\0\0 ";
     static const char shifted[] = "\0\0!@#$%^&*()_+\0\0QWERTYUIOP{}\0\0ASDFGHJKL:\"~\0|ZXCVBNM<>?";
     start(g);
     for (; *text; text++) {
@@ -289,8 +290,8 @@ static void press(struct guest *g, const char *name)
     static const struct {
         const char *name;
         unsigned code;
-    } keys[] = {{"esc", 1},     {"tab", 15},      {"enter", 28},   {"f1", 59},
-                {"up", 0x148},  {"left", 0x14b},  {"right", 0x14d}, {"down", 0x150}};
+    } keys[] = {{"esc", 1},    {"tab", 15},     {"enter", 28},    {"f1", 59},
+                {"up", 0x148}, {"left", 0x14b}, {"right", 0x14d}, {"down", 0x150}};
     start(g);
     if (!strncmp(name, "ctrl-", 5)) {
         put_key(g, 29, true);
