@@ -85,7 +85,8 @@ static void translator(const tnm_machine *m, const tnm_stats *st)
 {
     line("translated blocks", st->jit_blocks, "   %.1f instructions each, %" PRIu64 " refused",
          per(st->jit_insns, st->jit_blocks), st->jit_refused);
-    line("regions", st->jit_regions, "   loops compiled as one");
+    line("regions", st->jit_regions, "   of several blocks; %.2f on average",
+         per(st->jit_parts, st->jit_blocks));
     line("translated code", st->jit_host_bytes, "   bytes, %.1f for one of the guest",
          per(st->jit_host_bytes, st->jit_guest_bytes));
     fprintf(stderr, "translation time  %16.3f   seconds, %.2f us a block\n",

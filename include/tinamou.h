@@ -168,9 +168,10 @@ typedef struct tnm_stats {
     uint64_t tlb_slow_by[TNM_SLOWS]; /* tlb_slow, by reason */
     uint64_t host_ns, idle_ns, virtual_ns;
     /* The translator. Of the instructions it translated: */
-    uint64_t jit_blocks, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
+    uint64_t jit_blocks /* units: one block or several */, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
         jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */,
-        jit_regions /* loops compiled as one */, jit_memory_insns /* with a memory operand */;
+        jit_parts /* blocks in them all */,
+        jit_regions /* of several blocks */, jit_memory_insns /* with a memory operand */;
     /* Executed from entries into its code to exits, and how many accesses to memory they made: only with
      * tnm_config.count_accesses, else 0. */
     uint64_t jit_insns_run, jit_accesses;

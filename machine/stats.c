@@ -28,6 +28,7 @@ static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
     out->jit_ns += j->ns;
     out->jit_refused += j->refused;
     out->jit_flushes += j->flushes;
+    out->jit_parts += j->parts;
     out->jit_regions += j->regions;
     out->jit_memory_insns += j->memory_insns;
     out->jit_insns_run += j->insns_run;

@@ -309,7 +309,7 @@ static void emit_by_interpreter(struct tr *t)
 {
     bool end = (insn_row(t->i)->attr & AT_END) || tr_raises(t);
 
-    t->b->no_code |= BIT(t->k);
+    t->b->no_code |= BIT(t->i->idx);
     if (t->live[t->k])
         tr_flags_store(t);
     if (end)
