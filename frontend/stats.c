@@ -87,8 +87,10 @@ static void translator(const tnm_machine *m, const tnm_stats *st)
          per(st->jit_insns, st->jit_blocks), st->jit_refused);
     line("regions", st->jit_regions, "   of several blocks; %.2f on average",
          per(st->jit_parts, st->jit_blocks));
-    line("translated code", st->jit_host_bytes, "   bytes, %.1f for one of the guest",
-         per(st->jit_host_bytes, st->jit_guest_bytes));
+    line("translated code", st->jit_host_bytes,
+         "   bytes, %.1f for one of the guest; %.1f without slow ways",
+         per(st->jit_host_bytes, st->jit_guest_bytes),
+         per(st->jit_main_bytes, st->jit_guest_bytes));
     fprintf(stderr, "translation time  %16.3f   seconds, %.2f us a block\n",
             (double)st->jit_ns / 1e9, per(st->jit_ns, st->jit_blocks) / 1e3);
     line("code cache emptied", st->jit_flushes, "   times");

@@ -168,7 +168,8 @@ typedef struct tnm_stats {
     uint64_t tlb_slow_by[TNM_SLOWS]; /* tlb_slow, by reason */
     uint64_t host_ns, idle_ns, virtual_ns;
     /* The translator. Of the instructions it translated: */
-    uint64_t jit_blocks /* units: one block or several */, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
+    uint64_t jit_blocks /* units: one block or several */, jit_insns, jit_guest_bytes, jit_host_bytes, jit_main_bytes /* of
+        those, without slow ways */, jit_ns /* spent translating */,
         jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */,
         jit_parts /* blocks in them all */,
         jit_regions /* of several blocks */, jit_memory_insns /* with a memory operand */;

@@ -25,6 +25,7 @@ static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
     out->jit_insns += j->insns;
     out->jit_guest_bytes += j->guest_bytes;
     out->jit_host_bytes += j->host_bytes;
+    out->jit_main_bytes += j->main_bytes;
     out->jit_ns += j->ns;
     out->jit_refused += j->refused;
     out->jit_flushes += j->flushes;

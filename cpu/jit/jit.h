@@ -34,9 +34,10 @@ enum jit_why {
  * count_accesses. */
 struct jit_stats {
     uint64_t blocks, parts, insns, guest_bytes, host_bytes, flushes;
-    uint64_t regions; /* units of several blocks */
-    uint64_t ns;      /* spent translating */
-    uint64_t refused; /* hot blocks that cannot be translated */
+    uint64_t regions;    /* units of several blocks */
+    uint64_t main_bytes; /* of host_bytes: all but slow ways and exits */
+    uint64_t ns;         /* spent translating */
+    uint64_t refused;    /* hot blocks that cannot be translated */
     uint64_t enters, one, end, links, lookups, lookup_misses;
     uint64_t insns_run;       /* instructions executed from entry to exit */
     uint64_t exits[JIT_WHYS]; /* entries, by how they ended */

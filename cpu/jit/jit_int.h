@@ -59,7 +59,8 @@ struct jit {
         uint32_t mode, id;
     } cookies[64];
     uint32_t next_cookie;
-    bool has_avx2; /* the host */
+    bool has_avx2;            /* the host */
+    struct cpu_features host; /* of what the backend asks for; tests of code sizes set others */
     bool count_accesses;
     enum jit_why why; /* noted on the way out; JIT_WHY_OTHER: nobody has */
     struct jit_stats stats;

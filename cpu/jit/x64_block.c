@@ -378,6 +378,7 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     struct jit *j = cpu->tr.jit;
     struct tr t;
     uint32_t exits = j->exit_count;
+    size_t main_line;
 
     if (j->size - j->used < ROOM)
         return JIT_FULL;
@@ -400,6 +401,7 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
         tr_flags_store(&t);
         tr_goto(&t, t.page_off + t.b->bytes);
     }
+    main_line = (size_t)(t.x.p - t.x.start);
     for (unsigned n = 1; n < t.n_cold; n++)
         emit_cold(&t, &t.cold[n]);
     emit_cold(&t, &t.cold[0]);
@@ -421,6 +423,7 @@ enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b)
     j->stats.memory_insns += memory_insns(&t, 0);
     for (unsigned p = 0; p < t.n_parts; p++)
         j->stats.guest_bytes += t.part[p].b->bytes;
+    j->stats.main_bytes += main_line;
     j->stats.host_bytes += (uint64_t)(t.x.p - t.x.start);
     return JIT_DONE;
 }

@@ -106,7 +106,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         return false;
     if (is_hint(row))
         return true;
-    if (!x64_host_has((enum cpu_feature)row->feature))
+    if (!tr_host_has(t, (enum cpu_feature)row->feature))
         return false;
     if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
         return false;

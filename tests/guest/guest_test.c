@@ -106,6 +106,24 @@ static void log_line(void *opaque, const char *subsystem, const char *line)
 
 /* ---- one machine or two -------------------------------------------------------------------------- */
 
+/* Floppy images are locked by the machine that has them. */
+static const char *copy_of(struct guest *g, const char *path)
+{
+    static char name[] = "/tmp/guest_test-XXXXXX";
+    char buf[65536];
+    FILE *from = fopen(path, "rb"), *to = fdopen(mkstemp(name), "wb");
+    size_t n;
+
+    if (!from || !to)
+        fail(g, "the floppy image cannot be copied");
+    while ((n = fread(buf, 1, sizeof(buf), from)) > 0)
+        if (fwrite(buf, 1, n, to) != n)
+            fail(g, "the floppy image cannot be copied");
+    fclose(from);
+    fclose(to);
+    return name;
+}
+
 static void start(struct guest *g)
 {
     tnm_error err;
@@ -130,7 +148,11 @@ static void start(struct guest *g)
     twin = g->cfg;
     twin.engine = g->force ? TNM_ENGINE_JIT : TNM_ENGINE_AUTO;
     twin.nserials = 0;
+    if (twin.floppy)
+        twin.floppy = copy_of(g, twin.floppy);
     pair_init(&g->pair, g->m, tnm_create(&twin, &err));
+    if (twin.floppy)
+        remove(twin.floppy); /* the machine has it open */
     if (!g->pair.jit)
         fail(g, err.text);
     g->pair.coarse = STEP;
