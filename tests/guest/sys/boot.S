@@ -39,12 +39,15 @@ boot_pds:
     .skip 4 * 4096
 #endif
 
+    .comm multiboot_info, 4, 4          /* address of the loader's information */
+
     .text
     .code32
     .globl start
 start:
     cld
     cli
+    mov %ebx, multiboot_info
     mov $stack_top, %esp
 #ifdef __x86_64__
     movl $boot_pdpt + 7, boot_pml4
