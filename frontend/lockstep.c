@@ -23,22 +23,25 @@ static bool disks_can_be_shared(const struct options *opt)
     return true;
 }
 
-/* The exit status. */
-static int compare(struct pair *p, const struct options *opt)
+/* False: they differ. */
+static bool compare(struct pair *p, const struct options *opt, int *status)
 {
     enum tnm_stop stop;
+
+    *status = STATUS_FAILED;
 
     if (opt->limit_insns)
         p->end = p->insns + opt->limit_insns;
     do {
         if (!pair_run(p, SLICE_NS, &stop))
-            return STATUS_FAILED;
+            return false;
         if (opt->limit_ns && tnm_time_ns(p->interp) >= opt->limit_ns)
             break;
     } while (stop == TNM_STOP_SLICE);
-    if (stop == TNM_STOP_REQUEST)
-        return 128 + terminal_signal();
-    return stop == TNM_STOP_EXIT ? tnm_exit_status(p->interp) : STATUS_OK;
+    *status = stop == TNM_STOP_REQUEST ? 128 + terminal_signal()
+              : stop == TNM_STOP_EXIT  ? tnm_exit_status(p->interp)
+                                       : STATUS_OK;
+    return true;
 }
 
 int run_lockstep(const struct options *opt)
@@ -58,9 +61,9 @@ int run_lockstep(const struct options *opt)
         return STATUS_FAILED;
     }
     pair_init(&p, s.machine, twin);
-    status = compare(&p, opt);
+    bool same = compare(&p, opt, &status);
     fprintf(stderr, "tinamou: %s after %" PRIu64 " instructions\n",
-            status == STATUS_FAILED ? "different" : "the engines agreed, and ended", p.insns);
+            same ? "the engines agreed, and ended" : "different", p.insns);
     tnm_destroy(twin);
     session_close(&s);
     return status;
