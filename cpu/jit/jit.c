@@ -320,7 +320,7 @@ static void tell(struct cpu *cpu, const struct block *b, size_t bytes)
     cpu->env.code_made(cpu->env.opaque, &c);
 }
 
-static enum jit_result translate(struct cpu *cpu, struct block *b)
+enum jit_result jit_translate(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
     uint64_t start = host_now_ns(), bytes = j->stats.host_bytes;
@@ -338,7 +338,7 @@ static HANDLER(count_entry)
     insn_fn fn = b->first_fn;
 
     if (++b->heat >= cpu->tr.jit->threshold) {
-        switch (translate(cpu, b)) {
+        switch (jit_translate(cpu, b)) {
         case JIT_DONE:
             b->insn[0].fn = enter;
             return enter(cpu, i);

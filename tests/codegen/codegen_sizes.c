@@ -160,14 +160,10 @@ static struct sizes translate(const struct test *t, const uint8_t *code, unsigne
     memcpy(page + 256, code, n);
     physmap_write_buf(m.map, m.page, page, sizeof(page));
     enter_mode(t);
-    m.cpu->rip = m.page + 256;
+    m.cpu->rip = m.cpu->r[REG_BRIP] = m.page + 256;
     m.page += PAGE_SIZE;
     b = block_find(m.cpu, 0);
-    if (!j->exits) { /* as jit.c does with the first block */
-        j->exit_room = 4096;
-        j->exits = calloc(j->exit_room, sizeof(*j->exits));
-    }
-    if (!b || jit_backend_translate(m.cpu, b) != JIT_DONE) {
+    if (!b || jit_translate(m.cpu, b) != JIT_DONE) {
         fprintf(stderr, "codegen_sizes: a block was not translated\n");
         exit(1);
     }
@@ -208,18 +204,20 @@ static struct sizes measure(const struct test *t)
 
 static void guest_text(const struct test *t, char *out, size_t size)
 {
-    ZydisMachineMode mode =
-        t->bits == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32;
-    ZydisDisassembledInstruction i;
     size_t used = 0;
+    struct insn i;
+    struct decode_result res;
 
     *out = 0;
-    for (unsigned at = 0; at < t->n && used < size; at += i.info.length) {
-        if (!ZYAN_SUCCESS(ZydisDisassembleIntel(mode, 0x100u + at, t->code + at, t->n - at, &i))) {
+    enter_mode(t);
+    for (unsigned at = 0; at < t->n && used < size; at += i.len) {
+        char text[96];
+        if (!insn_decode(m.cpu, t->code + at, t->n - at, 0, &i, &res)) {
             snprintf(out + used, size - used, "?");
             return;
         }
-        used += (size_t)snprintf(out + used, size - used, "%s%s", at ? "; " : "", i.text);
+        insn_format(&i, 0x100u + at, text, sizeof(text));
+        used += (size_t)snprintf(out + used, size - used, "%s%s", at ? "; " : "", text);
     }
 }
 
