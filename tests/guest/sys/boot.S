@@ -39,7 +39,11 @@ boot_pds:
     .skip 4 * 4096
 #endif
 
-    .comm multiboot_info, 4, 4          /* address of the loader's information */
+    .data
+    .balign 4
+    .globl boot_info                /* of the multiboot loader */
+boot_info:
+    .long 0
 
     .text
     .code32
@@ -47,7 +51,7 @@ boot_pds:
 start:
     cld
     cli
-    mov %ebx, multiboot_info
+    mov %ebx, boot_info
     mov $stack_top, %esp
 #ifdef __x86_64__
     movl $boot_pdpt + 7, boot_pml4

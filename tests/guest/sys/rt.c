@@ -151,8 +151,8 @@ void skip(const char *why)
 
 u64 parameter(const char *name, u64 otherwise)
 {
-    extern u32 multiboot_info;
-    const u8 *info = (const u8 *)(ulong)multiboot_info;
+    extern u32 boot_info;
+    const u8 *info = (const u8 *)(ulong)boot_info;
     const char *line = ld32(info) & 4 ? (const char *)(ulong)ld32(info + 16) : "";
 
     for (; *line; line++) {
