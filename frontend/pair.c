@@ -5,9 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STEP       1000
-#define WHOLE      2000000
-#define TEXT_BYTES 8192
+#define STEP  1000
+#define WHOLE 2000000
 
 void pair_init(struct pair *p, tnm_machine *interp, tnm_machine *jit)
 {
@@ -23,7 +22,7 @@ void pair_init(struct pair *p, tnm_machine *interp, tnm_machine *jit)
 
 static void tell(const struct pair *p, const char *what)
 {
-    char text[TEXT_BYTES];
+    char text[PAIR_TEXT];
 
     fprintf(stderr,
             "tinamou: the engines differ in %s: they were the same after instruction %" PRIu64
@@ -32,10 +31,19 @@ static void tell(const struct pair *p, const char *what)
             what, p->insns, tnm_insns(p->interp), tnm_insns(p->jit));
     for (unsigned n = 0; n < TNM_MAX_CPUS && tnm_cpu_describe(p->interp, n, text, sizeof(text));
          n++) {
+        if (p->before[n][0])
+            fprintf(stderr, "-- vCPU %u, before, both:\n%s", n, p->before[n]);
         fprintf(stderr, "-- vCPU %u, interpreted:\n%s", n, text);
         tnm_cpu_describe(p->jit, n, text, sizeof(text));
         fprintf(stderr, "-- vCPU %u, translated:\n%s", n, text);
     }
+}
+
+static void describe(struct pair *p)
+{
+    for (unsigned n = 0; n < TNM_MAX_CPUS; n++)
+        if (!tnm_cpu_describe(p->interp, n, p->before[n], PAIR_TEXT))
+            p->before[n][0] = 0;
 }
 
 static bool same(struct pair *p, enum tnm_stop a, enum tnm_stop b)
@@ -74,6 +82,8 @@ static bool step(struct pair *p, uint64_t end, enum tnm_stop *stop)
         to = p->from;
     if (to > p->end)
         to = p->end;
+    if (size <= STEP)
+        describe(p);
     tnm_set_limits(p->interp, 0, to);
     tnm_set_limits(p->jit, 0, to);
     *stop = tnm_run(p->interp, end - tnm_time_ns(p->interp));

@@ -12,6 +12,8 @@
 
 #include "include/tinamou.h"
 
+#define PAIR_TEXT 8192 /* bytes of a vCPU in words */
+
 struct pair {
     tnm_machine *interp, *jit;
     uint64_t step;  /* instructions between two comparisons of the vCPUs */
@@ -21,6 +23,8 @@ struct pair {
     uint64_t end;   /* stop here (TNM_STOP_LIMIT); UINT64_MAX: nowhere */
     uint64_t insns; /* executed so far by both */
     uint64_t whole_at;
+    /* The vCPUs as both had them last, in words; for steps so small that it tells something. */
+    char before[TNM_MAX_CPUS][PAIR_TEXT];
 };
 
 void pair_init(struct pair *p, tnm_machine *interp, tnm_machine *jit);
