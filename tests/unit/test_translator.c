@@ -6,7 +6,7 @@
 #include "include/tinamou.h"
 #include "tests/unit/suite.h"
 
-#define RUN_NS (300 * 1000 * 1000ull)
+#define RUN_NS (150 * 1000 * 1000ull)
 
 static struct {
     tnm_host_code code[1 << 18];
