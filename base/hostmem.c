@@ -1,7 +1,7 @@
 /* Host memory by mmap: see base/hostmem.h. Pages that were never touched are not resident, which is
  * what keeps a machine's footprint near what its guest uses. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memfd_create */
+#define _GNU_SOURCE /* mremap */
 #endif
 #include "base/hostmem.h"
 
@@ -39,26 +39,22 @@ void hostmem_discard(void *p, size_t size)
         memset(p, 0, size);
 }
 
-#ifdef MFD_CLOEXEC
+#ifdef MREMAP_MAYMOVE
+/* Shared memory is mapped once more by mremap of nothing of it (mremap(2), "old_size is zero"). Memory of
+ * a memfd would do, too, but perf takes that for a file, and does not look for its names elsewhere. */
 void *hostmem_alloc_code(size_t size, void **exec)
 {
-    int fd = memfd_create("tinamou-code", MFD_CLOEXEC);
-    void *rw, *rx;
+    void *rw =
+        mmap(NULL, round_up(size), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *rx;
 
-    if (fd < 0)
+    if (rw == MAP_FAILED)
         return NULL;
-    if (ftruncate(fd, (off_t)round_up(size)) != 0) {
-        close(fd);
-        return NULL;
-    }
-    rw = mmap(NULL, round_up(size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    rx = mmap(NULL, round_up(size), PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    close(fd);
-    if (rw == MAP_FAILED || rx == MAP_FAILED) {
-        if (rw != MAP_FAILED)
-            munmap(rw, round_up(size));
+    rx = mremap(rw, 0, round_up(size), MREMAP_MAYMOVE);
+    if (rx == MAP_FAILED || mprotect(rx, round_up(size), PROT_READ | PROT_EXEC) != 0) {
         if (rx != MAP_FAILED)
             munmap(rx, round_up(size));
+        munmap(rw, round_up(size));
         return NULL;
     }
     *exec = rx;

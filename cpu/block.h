@@ -54,6 +54,7 @@ struct block {
     bool in_unit;               /* code of other blocks goes on into this one */
     uint64_t seg_rip;           /* segmented code (cpu/jit/): the offset in CS that it is for, */
     uint32_t seg_limit;         /* and the limit of CS */
+    uint32_t no_code;           /* bit n: instruction n is always the interpreter's (statistics) */
     struct insn insn[];         /* n, and a sentinel that goes to the next block */
 };
 

@@ -374,6 +374,7 @@ static const struct vm_field mmu_fields[] = {
     VM_SKIP(struct mmu, generation, HOST_CACHE),
     VM_SKIP(struct mmu, stat_fills, "statistics"),
     VM_SKIP(struct mmu, stat_slow, "statistics"),
+    VM_SKIP(struct mmu, slow_seen, "statistics"),
     VM_SKIP(struct mmu, stat_flushes, "statistics"),
     VM_SKIP(struct mmu, stat_page_flushes, "statistics"),
     VM_END,

@@ -168,6 +168,15 @@ struct fpu {
     uint32_t mxcsr;
 };
 
+/* Translated code, as profilers and debuggers want to know of it. */
+struct cpu_code {
+    const void *host;
+    size_t size;
+    uint64_t lin;
+    unsigned bits; /* of the guest's code: 16, 32, 64; 0: a routine of the translator's */
+    bool user;
+};
+
 /* Everything outside the CPU it can ask for; all take env.opaque. */
 struct cpu_env {
     void *opaque;
@@ -204,6 +213,9 @@ struct cpu_env {
      * still meanwhile. As `alone`, only between blocks and without the lock. */
     void (*protect)(void *, unsigned cpus, uint64_t ra, uint64_t size);
     void (*spin)(void *); /* PAUSE */
+    /* May be NULL: host code was made; the host's bytes [host, host+size) are code no more. */
+    void (*code_made)(void *, const struct cpu_code *);
+    void (*code_dropped)(void *, const void *host, size_t size);
 };
 
 /* Reasons to leave the run loop or to look up between blocks; set by anyone with cpu_interrupt,
@@ -254,6 +266,7 @@ struct cpu_jit {
     uint32_t x87_live;       /* where guest x87 registers are: enum jit_x87 */
     uint16_t host_cw;        /* the host's own x87 control word */
     bool code_dropped;       /* since it was entered: maybe what runs, or what it goes on to */
+    uint64_t accesses;       /* to memory, where code was made to count them (statistics) */
     struct jit *jit;         /* NULL: no translator */
     _Alignas(16) uint8_t vec_spill[48]; /* vector registers and operands of one instruction */
 };

@@ -61,7 +61,8 @@ static bool parse_number(const char *name, const char *s, uint64_t min, uint64_t
     const char *end;
     if (!parse_u64(s, &end, out) || *end || *out < min || *out > max)
         return usage_error("--%s '%s' is not a number from %" PRIu64 " to %" PRIu64
-                           ": give one such number", name, s, min, max);
+                           ": give one such number",
+                           name, s, min, max);
     return true;
 }
 
@@ -120,8 +121,10 @@ static bool opt_memory(struct options *o, const char *name, const char *arg)
     if (!parse_size(name, arg, &o->cfg.memory))
         return false;
     if (o->cfg.memory < MIB)
-        return usage_error("--memory '%s' is less than a megabyte: sizes count bytes; write 64M for "
-                           "64 MiB", arg);
+        return usage_error(
+            "--memory '%s' is less than a megabyte: sizes count bytes; write 64M for "
+            "64 MiB",
+            arg);
     return true;
 }
 
@@ -164,7 +167,8 @@ static bool disk_property(tnm_disk *d, char *word)
     char *value = strchr(word, '=');
     if (!value)
         return usage_error("--disk: '%s' is not understood: properties are if=, format=, readonly= "
-                           "and discard=; a comma in a file name is written twice", word);
+                           "and discard=; a comma in a file name is written twice",
+                           word);
     *value++ = '\0';
     if (strcmp(word, "if") == 0) {
         if (strcmp(value, "ide") == 0)
@@ -185,7 +189,8 @@ static bool disk_property(tnm_disk *d, char *word)
         return parse_switch(word, value, &d->readonly);
     if (strcmp(word, "discard") == 0)
         return parse_switch(word, value, &d->discard);
-    return usage_error("--disk: no property '%s': there are if, format, readonly and discard", word);
+    return usage_error("--disk: no property '%s': there are if, format, readonly and discard",
+                       word);
 }
 
 static bool opt_disk(struct options *o, const char *name, const char *arg)
@@ -277,7 +282,8 @@ static bool opt_boot(struct options *o, const char *name, const char *arg)
     for (const char *p = arg; *p; p++)
         if (!strchr("acdn", *p) || strchr(p + 1, *p))
             return usage_error("--boot '%s' is not an order: write each of a (floppy), c (disk), "
-                               "d (cd), n (network) at most once", arg);
+                               "d (cd), n (network) at most once",
+                               arg);
     return opt_string(&o->cfg.boot, name, arg);
 }
 
@@ -307,7 +313,8 @@ static bool opt_serial(struct options *o, const char *name, const char *arg)
     if (strcmp(arg, "stdio") == 0) {
         for (unsigned i = 0; i + 1 < o->nserials; i++)
             if (o->serial[i].kind == SERIAL_STDIO)
-                return usage_error("--serial stdio given twice: only one port can have the terminal");
+                return usage_error(
+                    "--serial stdio given twice: only one port can have the terminal");
         s->kind = SERIAL_STDIO;
     } else if (strcmp(arg, "null") == 0) {
         s->kind = SERIAL_NULL;
@@ -321,7 +328,8 @@ static bool opt_serial(struct options *o, const char *name, const char *arg)
         s->path = arg + 7;
     } else {
         return usage_error("--serial '%s' is not understood: use stdio, file:PATH, null, pty or "
-                           "socket:PATH", arg);
+                           "socket:PATH",
+                           arg);
     }
     return true;
 }
@@ -357,6 +365,24 @@ static bool opt_cpu_threads(struct options *o, const char *name, const char *arg
         return usage_error("--cpu-threads '%s' is not understood: write on or off", arg);
     o->cfg.cpu_turns = strcmp(arg, "off") == 0;
     return true;
+}
+
+static bool opt_jit_symbols(struct options *o, const char *name, const char *arg)
+{
+    for (const char *p = arg;; p++) {
+        size_t len = strcspn(p, ",");
+        if (len == 4 && memcmp(p, "perf", 4) == 0)
+            o->symbols_perf = true;
+        else if (len == 3 && memcmp(p, "gdb", 3) == 0)
+            o->symbols_gdb = true;
+        else
+            return usage_error("--jit-symbols '%s' is not understood: write perf, gdb or both, as "
+                               "perf,gdb",
+                               arg);
+        p += len;
+        if (!*p)
+            return true;
+    }
 }
 
 static bool opt_clock(struct options *o, const char *name, const char *arg)
@@ -456,8 +482,8 @@ static bool opt_fresh_identity(struct options *o, const char *name, const char *
 static bool opt_name(struct options *o, const char *name, const char *arg)
 {
     if (!*arg || *arg == '.' || strchr(arg, '/') || strlen(arg) > 60)
-        return usage_error("--name '%s' cannot begin a file's name: use up to 60 letters and digits",
-                           arg);
+        return usage_error(
+            "--name '%s' cannot begin a file's name: use up to 60 letters and digits", arg);
     o->name = arg;
     return true;
 }
@@ -481,6 +507,12 @@ static bool opt_parent(struct options *o, const char *name, const char *arg)
 static bool opt_stats(struct options *o, const char *name, const char *arg)
 {
     o->stats = true;
+    return true;
+}
+
+static bool opt_stats_accesses(struct options *o, const char *name, const char *arg)
+{
+    o->stats = o->cfg.count_accesses = true;
     return true;
 }
 
@@ -520,6 +552,8 @@ static const struct option_def run_options[] = {
      "auto: translate hot code; interp; jit: translate all code;\n"
      "lockstep: two machines side by side, compared (default auto)"},
     {"code-cache", "SIZE", opt_code_cache, "memory for decoded and translated code (default 128M)"},
+    {"jit-symbols", "perf,gdb", opt_jit_symbols,
+     "name translated code for perf (/tmp/perf-PID.map), GDB or\nboth"},
     {"clock", "CLOCK", opt_clock,
      "host: guest time follows the host's (default)\n"
      "insn: guest time counts instructions; repeatable"},
@@ -545,6 +579,9 @@ static const struct option_def run_options[] = {
     {"log", "SUBSYSTEM[=on|off],...", opt_log,
      "trace to stderr: all, or as exec,int,io; 'all,exec=off'"},
     {"stats", NULL, opt_stats, "print counts and speed to stderr at the end"},
+    {"stats-accesses", NULL, opt_stats_accesses,
+     "the same, and translated code counts its accesses to memory,\nwhich makes the TLB's hit rate "
+     "exact"},
     {"help", NULL, opt_help, "print this"},
 };
 #define RUN_OPTIONS (sizeof(run_options) / sizeof(run_options[0]))
@@ -626,8 +663,9 @@ static const struct option_def *find_option(const char *name, size_t len)
 /* What a snapshot brings with it. */
 static bool describes_machine(const struct option_def *d)
 {
-    static const char *const names[] = {"memory", "cpus",   "cpu",      "boot",         "kernel",
-                                        "initrd", "append", "firmware", "vga-firmware", "debug-exit"};
+    static const char *const names[] = {"memory",       "cpus",      "cpu",    "boot",
+                                        "kernel",       "initrd",    "append", "firmware",
+                                        "vga-firmware", "debug-exit"};
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(d->name, names[i]) == 0)
@@ -643,7 +681,8 @@ static bool check_restore(const struct options *o)
         const tnm_disk *d = &o->cfg.disks[i];
         if (d->format || d->interface != TNM_IF_IDE || d->readonly || d->discard)
             return usage_error("--disk %s: with --restore only the file can be another: leave out "
-                               "the properties", d->path);
+                               "the properties",
+                               d->path);
     }
     return true;
 }
@@ -679,7 +718,8 @@ bool options_parse_run(struct options *o, int argc, char **argv)
         size_t len = strcspn(arg + 2, "=");
         const struct option_def *d = find_option(arg + 2, len);
         if (!d)
-            return usage_error("unknown option '%.*s': see 'tinamou run --help'", (int)len + 2, arg);
+            return usage_error("unknown option '%.*s': see 'tinamou run --help'", (int)len + 2,
+                               arg);
         if (arg[2 + len] == '=')
             value = arg + 3 + len;
         if (value && !d->arg)

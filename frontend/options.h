@@ -29,7 +29,8 @@ struct options {
     bool fresh_identity, clock_given;
     bool lockstep; /* --engine lockstep; cfg.engine is that of the first machine */
     bool stats;
-    bool help; /* was asked for and printed: there is nothing to run */
+    bool symbols_perf, symbols_gdb; /* --jit-symbols */
+    bool help;                      /* was asked for and printed: there is nothing to run */
     /* Strings that had to be cut out of arguments. */
     char *owned[TNM_MAX_DISKS + 2];
     unsigned nowned;

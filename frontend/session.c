@@ -10,6 +10,8 @@
 #include <time.h>
 
 #include "frontend/png.h"
+#include "frontend/stats.h"
+#include "frontend/symbols.h"
 #include "frontend/terminal.h"
 
 #define SLICE_NS     (10 * 1000 * 1000ull)
@@ -23,6 +25,16 @@ static void print_log(void *opaque, const char *subsystem, const char *line)
 static void print_hash(void *opaque, uint64_t insns, uint64_t hash)
 {
     fprintf(stderr, "state-hash %" PRIu64 " %016" PRIx64 "\n", insns, hash);
+}
+
+static void code_made(void *opaque, const tnm_host_code *code)
+{
+    symbols_made(((struct session *)opaque)->symbols, code);
+}
+
+static void code_dropped(void *opaque, const void *host, size_t size)
+{
+    symbols_dropped(((struct session *)opaque)->symbols, host, size);
 }
 
 static uint64_t host_ns(void)
@@ -60,10 +72,15 @@ static void host_side(struct session *s, tnm_config *cfg)
     cfg->engine = s->opt->cfg.engine;
     cfg->code_cache = s->opt->cfg.code_cache;
     cfg->cpu_turns = s->opt->cfg.cpu_turns;
+    cfg->count_accesses = s->opt->cfg.count_accesses;
     cfg->log = s->opt->cfg.log;
     cfg->state_hash_every = s->opt->cfg.state_hash_every;
     cfg->log_line = print_log;
     cfg->state_hash = print_hash;
+    if (s->symbols) {
+        cfg->code_made = code_made;
+        cfg->code_dropped = code_dropped;
+    }
     cfg->opaque = s;
 }
 
@@ -166,6 +183,15 @@ static void set_limits(struct session *s)
                    opt->limit_insns ? tnm_insns(s->machine) + opt->limit_insns : 0);
 }
 
+static bool open_symbols(struct session *s)
+{
+    const struct options *opt = s->opt;
+
+    if (opt->symbols_perf || opt->symbols_gdb)
+        s->symbols = symbols_open(opt->symbols_perf, opt->symbols_gdb);
+    return s->symbols || !(opt->symbols_perf || opt->symbols_gdb);
+}
+
 bool session_open(struct session *s, const struct options *opt)
 {
     tnm_error err = {0};
@@ -176,7 +202,7 @@ bool session_open(struct session *s, const struct options *opt)
     saver_init(&s->saver, opt->snapshot_dir, opt->parent, opt->name ? opt->name : "tinamou");
     if (!check_snapshot_dir(opt->snapshot_dir) || !check_parent(opt->parent))
         return false;
-    if (!open_ports(s)) {
+    if (!open_ports(s) || !open_symbols(s)) {
         close_ports(s);
         return false;
     }
@@ -184,6 +210,7 @@ bool session_open(struct session *s, const struct options *opt)
     if (!s->machine) {
         fprintf(stderr, "tinamou: %s\n", err.text);
         close_ports(s);
+        symbols_close(s->symbols);
         return false;
     }
     set_limits(s);
@@ -278,61 +305,6 @@ double session_speed(const struct session *s, const tnm_stats *from, const tnm_s
     return busy ? (double)(to->insns - from->insns) * 1e3 / (double)busy : 0;
 }
 
-static double percent_hit(uint64_t total, uint64_t misses)
-{
-    return total > misses ? 100.0 * (double)(total - misses) / (double)total : 0;
-}
-
-static void print_translator(const tnm_stats *st)
-{
-    fprintf(stderr,
-            "translated blocks %16" PRIu64 "   %.1f instructions each, %" PRIu64 " refused\n"
-            "translated code   %16" PRIu64 "   bytes, %.1f for one of the guest\n"
-            "translation time  %16.3f   seconds, %.2f us a block\n"
-            "blocks given up   %16" PRIu64 "   for room, and %" PRIu64 " translations before them\n"
-            "code cache emptied%16" PRIu64 "\n"
-            "entries           %16" PRIu64 "\n"
-            "slow instructions %16" PRIu64 "   by the interpreter, and on\n"
-            "exits to the loop %16" PRIu64 "   by an instruction that ends a run\n"
-            "branches looked up%16" PRIu64 "   %.1f%% to code that is not translated\n"
-            "links made        %16" PRIu64 "\n"
-            "x87 units loaded  %16" PRIu64 "\n",
-            st->jit_blocks, (double)st->jit_insns / (double)st->jit_blocks, st->jit_refused,
-            st->jit_host_bytes, (double)st->jit_host_bytes / (double)st->jit_guest_bytes,
-            (double)st->jit_ns / 1e9, (double)st->jit_ns / 1e3 / (double)st->jit_blocks,
-            st->blocks_evicted, st->jit_evicted, st->jit_flushes, st->jit_enters, st->jit_slow,
-            st->jit_ends, st->jit_lookups,
-            100.0 - percent_hit(st->jit_lookups, st->jit_lookup_misses), st->jit_links,
-            st->jit_x87_loads);
-}
-
-static void print_stats(const struct session *s)
-{
-    tnm_stats st;
-    tnm_get_stats(s->machine, &st);
-    double idle, mips = session_speed(s, &(tnm_stats){0}, &st, &idle);
-
-    fprintf(stderr,
-            "instructions      %16" PRIu64 "\n"
-            "MIPS              %16.1f\n"
-            "blocks run        %16" PRIu64 "   %.3f%% from the cache\n"
-            "blocks decoded    %16" PRIu64 "\n"
-            "TLB slow paths    %16" PRIu64 "   %.3f%% of instructions without\n"
-            "TLB fills         %16" PRIu64 "\n"
-            "TLB flushes       %16" PRIu64 "\n"
-            "interrupts        %16" PRIu64 "\n"
-            "exceptions        %16" PRIu64 "\n"
-            "guest seconds     %16.3f\n"
-            "idle              %15.1f%%\n"
-            "host seconds      %16.3f\n",
-            st.insns, mips, st.blocks, percent_hit(st.blocks, st.block_misses), st.block_misses,
-            st.tlb_slow, percent_hit(st.insns, st.tlb_slow), st.tlb_fills, st.tlb_flushes,
-            st.interrupts, st.exceptions, (double)st.virtual_ns / 1e9, idle * 100,
-            (double)st.host_ns / 1e9);
-    if (st.jit_blocks)
-        print_translator(&st);
-}
-
 int session_close(struct session *s)
 {
     close_ports(s);
@@ -342,8 +314,9 @@ int session_close(struct session *s)
     if (!screenshot(s))
         s->status = STATUS_FAILED;
     if (s->opt->stats)
-        print_stats(s);
+        stats_print(s);
     terminal_catch_signals(NULL);
     tnm_destroy(s->machine);
+    symbols_close(s->symbols);
     return s->status;
 }

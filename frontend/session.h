@@ -12,6 +12,7 @@ struct session {
     tnm_machine *machine;
     enum tnm_clock clock;
     struct saver saver;
+    struct symbols *symbols; /* NULL: without --jit-symbols */
     struct serial_port *ports[TNM_MAX_SERIALS];
     unsigned nports;
     uint64_t slice_ns;

@@ -63,6 +63,16 @@ typedef struct tnm_serial {
     void *opaque;
 } tnm_serial;
 
+/* Host code that the translator made, for profilers and debuggers. */
+typedef struct tnm_host_code {
+    const void *host; /* where it is executed */
+    size_t size;      /* bytes */
+    uint64_t address; /* linear, of the guest's code that it stands for */
+    unsigned bits;    /* 16, 32, 64: of that code; 0: a routine of the translator's own */
+    bool user;        /* made for privilege level 3 */
+    unsigned cpu;     /* vCPU */
+} tnm_host_code;
+
 typedef struct tnm_config {
     uint64_t memory; /* bytes */
     unsigned cpus;
@@ -74,6 +84,7 @@ typedef struct tnm_config {
                                    strictly than that of x86 */
     uint64_t code_cache;        /* bytes of decoded and translated code at most, all vCPUs together; each
                                    has 512 KiB at least */
+    bool count_accesses;        /* for tnm_stats.jit_accesses; translated code is a little slower */
     tnm_disk disks[TNM_MAX_DISKS];
     unsigned ndisks;
     const char *cdrom, *floppy; /* NULL: empty drive (cdrom: present and empty) */
@@ -89,7 +100,11 @@ typedef struct tnm_config {
     const char *log;            /* as after --log, or NULL */
     void (*log_line)(void *opaque, const char *subsystem, const char *line);
     void (*state_hash)(void *opaque, uint64_t insns, uint64_t hash);
-    void *opaque;               /* for the two above */
+    /* Host code was made; [host, host+size) is code no more, and may become other code. Both NULL if
+     * nobody wants to know. On the thread that runs the vCPU: under the host clock on several at once. */
+    void (*code_made)(void *opaque, const tnm_host_code *code);
+    void (*code_dropped)(void *opaque, const void *host, size_t size);
+    void *opaque;               /* for these four */
 } tnm_config;
 
 void tnm_config_init(tnm_config *cfg);
@@ -127,21 +142,63 @@ uint64_t tnm_cpu_hash(tnm_machine *m); /* of the vCPUs alone */
  * snprintf does. */
 size_t tnm_cpu_describe(tnm_machine *m, unsigned n, char *buf, size_t size);
 
+/* What kept an access to memory from the shortest way. */
+enum tnm_slow {
+    TNM_SLOW_OTHER, /* nothing: whatever made it had no short way */
+    TNM_SLOW_FILL,  /* no TLB entry */
+    TNM_SLOW_WATCH, /* a watchpoint in the page */
+    TNM_SLOW_COPY,  /* a write to a page that a snapshot has yet to copy */
+    TNM_SLOW_TRACK, /* a write to a page whose changes are wanted, as the screen's */
+    TNM_SLOW_CODE,  /* a write to a page with code in it */
+    TNM_SLOW_IO,    /* registers in memory, ROM, nothing at all */
+    TNM_SLOW_CROSS, /* it lies in two pages */
+    TNM_SLOW_FAULT, /* it faulted */
+    TNM_SLOWS
+};
+/* Why translated code returned to the run loop. */
+enum tnm_exit {
+    TNM_EXIT_OTHER,
+    TNM_EXIT_BUDGET,  /* the time until the next event is over */
+    TNM_EXIT_PENDING, /* an interrupt, or a request to stop */
+    TNM_EXIT_END,     /* an instruction that may have changed anything */
+    TNM_EXIT_FAULT,
+    TNM_EXIT_LINK,    /* what follows is not translated */
+    TNM_EXIT_LOOKUP,  /* what an indirect branch or one to another page leads to is not translated */
+    TNM_EXIT_CODE,    /* the running code was written to */
+    TNM_EXITS
+};
+
 typedef struct tnm_stats {
     uint64_t insns, blocks, block_misses, tlb_slow, tlb_fills, tlb_flushes, interrupts, exceptions;
-    uint64_t blocks_evicted /* decoded ones, for others' room */;
+    uint64_t blocks_evicted; /* decoded ones, for others' room */
+    uint64_t tlb_slow_by[TNM_SLOWS]; /* tlb_slow, by reason */
     uint64_t host_ns, idle_ns, virtual_ns;
     /* The translator. Of the instructions it translated: */
-    uint64_t jit_blocks, jit_insns, jit_guest_bytes, jit_host_bytes, jit_ns /* spent translating */,
+    uint64_t jit_blocks /* units: one block or several */, jit_insns, jit_guest_bytes, jit_host_bytes,
+        jit_main_bytes /* of those, without slow ways */, jit_ns /* spent translating */,
         jit_refused /* hot blocks left to the interpreter */, jit_flushes /* of the whole code cache */,
-        jit_evicted /* for others' room */;
+        jit_evicted /* for others' room */, jit_parts /* blocks in them all */,
+        jit_regions /* of several blocks */, jit_memory_insns /* with a memory operand */;
+    /* Executed from entries into its code to exits, and how many accesses to memory they made: only with
+     * tnm_config.count_accesses, else 0. */
+    uint64_t jit_insns_run, jit_accesses;
     /* Ways into and out of its code: */
-    uint64_t jit_enters, jit_slow /* single instructions by the interpreter */, jit_ends /* those that
-        end a run */, jit_links, jit_lookups /* indirect branches not in the table */,
-        jit_lookup_misses /* to code that is not translated */,
+    uint64_t jit_enters, jit_exits[TNM_EXITS];
+    /* Instructions that went a slow way, and on: those that have no code, and others by why. */
+    uint64_t jit_slow, jit_no_code, jit_slow_by[TNM_SLOWS];
+    uint64_t jit_ends /* those that end a run */, jit_links, jit_lookups /* indirect branches not in
+        the table */, jit_lookup_misses /* to code that is not translated */,
         jit_x87_loads /* x87 registers brought into the host's unit */;
 } tnm_stats;
 void tnm_get_stats(const tnm_machine *m, tnm_stats *out);
+/* The instructions that translated code most often left to the interpreter for want of code of their
+ * own, most frequent first; returns how many of the n places were filled. */
+typedef struct tnm_no_code {
+    const char *name; /* "CPUID" */
+    uint64_t count;
+    bool ends; /* it ends the run of translated code, too */
+} tnm_no_code;
+unsigned tnm_get_no_code(const tnm_machine *m, tnm_no_code *out, unsigned n);
 
 /* ---- input ------------------------------------------------------------------------------------ */
 

@@ -164,6 +164,24 @@ static uint64_t env_random(void *opaque)
     return value;
 }
 
+static void env_code_made(void *opaque, const struct cpu_code *c)
+{
+    const struct vcpu_ref *r = ref(opaque);
+
+    r->m->cfg.code_made(r->m->cfg.opaque, &(tnm_host_code){.host = c->host,
+                                                           .size = c->size,
+                                                           .address = c->lin,
+                                                           .bits = c->bits,
+                                                           .user = c->user,
+                                                           .cpu = r->index});
+}
+
+static void env_code_dropped(void *opaque, const void *host, size_t size)
+{
+    struct tnm_machine *m = ref(opaque)->m;
+    m->cfg.code_dropped(m->cfg.opaque, host, size);
+}
+
 void machine_cpu_env(struct tnm_machine *m, unsigned index, struct cpu_env *env)
 {
     m->vcpu[index] = (struct vcpu_ref){m, index};
@@ -191,5 +209,7 @@ void machine_cpu_env(struct tnm_machine *m, unsigned index, struct cpu_env *env)
         .alone = threads_alone,
         .protect = threads_protect,
         .spin = threads_spin,
+        .code_made = m->cfg.code_made ? env_code_made : NULL,
+        .code_dropped = m->cfg.code_dropped ? env_code_dropped : NULL,
     };
 }

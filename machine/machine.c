@@ -327,6 +327,8 @@ static bool create_cpus(struct tnm_machine *m, struct error *err)
         if (m->cfg.engine == TNM_ENGINE_INTERP ||
             !cpu_use_translator(m->cpu[i], code, m->cfg.engine == TNM_ENGINE_JIT))
             cpu_set_code_cache(m->cpu[i], code);
+        if (m->cpu[i]->tr.jit)
+            jit_count_accesses(m->cpu[i]->tr.jit, m->cfg.count_accesses);
     }
     if (m->ncpus > 1 && !machine_cpu_has_apic(m))
         return error_set(err, ERR_INVALID,
@@ -469,46 +471,6 @@ uint64_t tnm_time_ns(const tnm_machine *m)
 uint64_t tnm_insns(const tnm_machine *m)
 {
     return machine_insns(m);
-}
-
-static void add_jit_stats(tnm_stats *out, const struct jit_stats *j)
-{
-    out->jit_blocks += j->blocks;
-    out->jit_insns += j->insns;
-    out->jit_guest_bytes += j->guest_bytes;
-    out->jit_host_bytes += j->host_bytes;
-    out->jit_ns += j->ns;
-    out->jit_refused += j->refused;
-    out->jit_flushes += j->flushes;
-    out->jit_evicted += j->evicted;
-    out->jit_enters += j->enters;
-    out->jit_slow += j->one;
-    out->jit_ends += j->end_left;
-    out->jit_links += j->links;
-    out->jit_lookups += j->lookups;
-    out->jit_lookup_misses += j->lookup_misses;
-    out->jit_x87_loads += j->x87_loads;
-}
-
-void tnm_get_stats(const tnm_machine *m, tnm_stats *out)
-{
-    *out = (tnm_stats){.insns = machine_insns(m),
-                       .host_ns = m->host_ns,
-                       .idle_ns = m->idle_ns,
-                       .virtual_ns = m->clock.now};
-    for (unsigned i = 0; i < m->ncpus; i++) {
-        const struct cpu *c = m->cpu[i];
-        out->blocks += c->stat_blocks;
-        out->block_misses += c->stat_block_misses;
-        out->blocks_evicted += blocks_evicted(c->blocks);
-        out->tlb_slow += c->mmu.stat_slow;
-        out->tlb_fills += c->mmu.stat_fills;
-        out->tlb_flushes += c->mmu.stat_flushes + c->mmu.stat_page_flushes;
-        out->interrupts += c->stat_interrupts;
-        out->exceptions += c->stat_exceptions;
-        if (c->tr.jit)
-            add_jit_stats(out, jit_stats(c->tr.jit));
-    }
 }
 
 /* ---- input and screen ------------------------------------------------------------------------ */

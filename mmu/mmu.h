@@ -58,6 +58,20 @@ struct tlb {
 /* Page-fault error code bits, SDM vol. 3, 4.7. */
 enum { PFEC_P = 1, PFEC_W = 2, PFEC_U = 4, PFEC_RSVD = 8, PFEC_I = 16, PFEC_PK = 32 };
 
+/* What kept an access from the inline compare, for statistics; the last that applies counts. */
+enum mmu_slow {
+    MMU_SLOW_OTHER, /* nothing: whoever came had no short way */
+    MMU_SLOW_FILL,  /* there was no entry */
+    MMU_SLOW_WATCH, /* a watch in the page */
+    MMU_SLOW_COPY,  /* a write to a page that a snapshot has yet to copy */
+    MMU_SLOW_TRACK, /* a write to a page that somebody wants to know of */
+    MMU_SLOW_CODE,  /* a write to a page with code */
+    MMU_SLOW_IO,    /* registers in memory, ROM, nothing at all */
+    MMU_SLOW_CROSS, /* an access over two pages */
+    MMU_SLOW_FAULT, /* it faulted */
+    MMU_SLOWS
+};
+
 struct mmu_fault {
     uint64_t addr;  /* for CR2 */
     uint32_t error; /* PFEC_ bits */
@@ -106,7 +120,9 @@ struct mmu {
 
     struct mmu_fault fault;
     uint64_t generation; /* the last that a table was given */
-    uint64_t stat_fills, stat_slow, stat_flushes, stat_page_flushes;
+    uint64_t stat_fills, stat_flushes, stat_page_flushes;
+    uint64_t stat_slow[MMU_SLOWS]; /* mmu_read and mmu_write, by reason */
+    uint32_t slow_seen;            /* reasons met, a bit for each; whoever asks clears it first */
 };
 
 bool mmu_init(struct mmu *u, struct physmap *map);
@@ -170,6 +186,11 @@ bool mmu_fetch_ra(struct mmu *u, uint64_t lin, enum mmu_index index, uint64_t *r
                   uint64_t *paddr);
 /* One byte of code from where there is no store address. */
 uint8_t mmu_fetch_io(struct mmu *u, uint64_t paddr);
+
+static inline enum mmu_slow mmu_slow_reason(uint32_t seen)
+{
+    return seen ? (enum mmu_slow)(31 - __builtin_clz(seen)) : MMU_SLOW_OTHER;
+}
 
 static inline struct tlb_entry *tlb_slot(struct mmu *u, unsigned index, uint64_t lin)
 {

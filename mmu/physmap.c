@@ -508,8 +508,8 @@ void physmap_flag_set(struct physmap *m, uint64_t ra, uint64_t size, uint8_t fla
     change_bytes(m->flags + first, n, flag, 0);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* physmap_note_tlb */
     /* Pages that no TLB lets writes through to need no search through the TLBs. */
-    bool tell = m->shared ? seen_in(m->tlb_out + first, n)
-                          : change_bytes(m->tlb_out + first, n, 0, 0xff);
+    bool tell =
+        m->shared ? seen_in(m->tlb_out + first, n) : change_bytes(m->tlb_out + first, n, 0, 0xff);
     if (tell && m->listener.flags_set)
         m->listener.flags_set(m->listener.opaque, ra, size);
 }

@@ -406,9 +406,11 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
     if (fault_kept(u, lin, acc) || !mmu_translate(u, lin, acc, index, &x)) {
         /* SDM vol. 3, 4.10.4.1: a page fault drops the entries of its address. */
         tlb_flush_page(u, t, lin, false);
+        u->slow_seen |= BIT(MMU_SLOW_FAULT);
         return NULL;
     }
     u->stat_fills++;
+    u->slow_seen |= BIT(MMU_SLOW_FILL);
     physmap_page_at(u->map, &u->view_hint, x.paddr, &p);
     if (UNLIKELY(u->map->kept) && p.read_ra != RA_NONE) {
         /* No entry, for whatever kind of access, stands for a page whose contents are not there. */
@@ -473,6 +475,14 @@ struct part {
     bool direct, flagged;
 };
 
+/* Reasons for the slow path that flags of the page are. */
+static uint32_t flag_reasons(uint8_t flags)
+{
+    return (flags & PF_CODE ? BIT(MMU_SLOW_CODE) : 0) |
+           (flags & PF_TRACK ? BIT(MMU_SLOW_TRACK) : 0) |
+           (flags & PF_COPY ? BIT(MMU_SLOW_COPY) : 0);
+}
+
 static inline bool part_get(struct mmu *u, uint64_t lin, unsigned size, enum mmu_access acc,
                             enum mmu_index index, struct part *p)
 {
@@ -486,10 +496,13 @@ static inline bool part_get(struct mmu *u, uint64_t lin, unsigned size, enum mmu
     p->size = size;
     p->direct = !(tag & TLB_IO);
     p->flagged = tag & TLB_FLAGGED;
+    if (UNLIKELY(tag & (TLB_IO | TLB_WATCHED)))
+        u->slow_seen |= tag & TLB_IO ? BIT(MMU_SLOW_IO) : BIT(MMU_SLOW_WATCH);
     if (UNLIKELY(p->flagged)) {
         /* The flags may have gone since: then let the next write through at once. */
         uint64_t ra = p->host - (uint64_t)(uintptr_t)u->map->store;
         outside_enter(u);
+        u->slow_seen |= flag_reasons(physmap_flags(u->map, ra));
         physmap_touch(u->map, ra, 1, true);
         if (!physmap_flags(u->map, ra)) {
             e->write &= ~(uint64_t)TLB_FLAGGED;
@@ -570,10 +583,25 @@ static inline unsigned split(struct mmu *u, uint64_t lin, unsigned size, enum mm
     if (LIKELY(size <= left))
         return part_get(u, lin, size, acc, index, &part[0]) ? 1 : 0;
     uint64_t second = lin + left;
+    u->slow_seen |= BIT(MMU_SLOW_CROSS);
     if (!part_get(u, lin, left, acc, index, &part[0]) || !mmu_canonical(u, &second) ||
         !part_get(u, second, size - left, acc, index, &part[1]))
         return 0;
     return 2;
+}
+
+/* split, for an access that is counted. */
+static inline unsigned split_counted(struct mmu *u, uint64_t lin, unsigned size,
+                                     enum mmu_access acc, enum mmu_index index, struct part part[2])
+{
+    uint32_t before = u->slow_seen;
+    unsigned n;
+
+    u->slow_seen = 0;
+    n = split(u, lin, size, acc, index, part);
+    u->stat_slow[mmu_slow_reason(u->slow_seen)]++;
+    u->slow_seen |= before;
+    return n;
 }
 
 bool mmu_read(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index, uint64_t *value)
@@ -581,10 +609,9 @@ bool mmu_read(struct mmu *u, uint64_t lin, unsigned size, enum mmu_index index, 
     struct part part[2];
     unsigned n;
 
-    u->stat_slow++;
     if (!mmu_canonical(u, &lin))
         return false;
-    n = split(u, lin, size, MMU_READ, index, part);
+    n = split_counted(u, lin, size, MMU_READ, index, part);
     if (UNLIKELY(!n))
         return false;
     if (UNLIKELY(u->watches))
@@ -601,10 +628,9 @@ bool mmu_write(struct mmu *u, uint64_t lin, uint64_t value, unsigned size, enum 
     struct part part[2];
     unsigned n;
 
-    u->stat_slow++;
     if (!mmu_canonical(u, &lin))
         return false;
-    n = split(u, lin, size, MMU_WRITE, index, part);
+    n = split_counted(u, lin, size, MMU_WRITE, index, part);
     if (UNLIKELY(!n))
         return false;
     if (UNLIKELY(u->watches))

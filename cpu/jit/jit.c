@@ -61,13 +61,16 @@ struct jit *jit_new(struct cpu *cpu, size_t bytes)
         return NULL;
     CHECK(bytes >= JIT_MIN);
     j->threshold = THRESHOLD;
-    if (!allocate(j, bytes) || !jit_backend_init(j)) {
+    if (!allocate(j, bytes) || !jit_stats_init(j) || !jit_backend_init(j)) {
         jit_free(j);
         return NULL;
     }
     j->fixed = j->used;
     all_free(j);
     j->next_cookie = 1;
+    if (cpu->env.code_made)
+        cpu->env.code_made(cpu->env.opaque,
+                           &(struct cpu_code){j->rw + j->rx, j->fixed, 0, 0, false});
     cpu->tr.jumps = j->jumps;
     return j;
 }
@@ -84,12 +87,8 @@ void jit_free(struct jit *j)
         hostmem_free(j->exits, j->exit_room * sizeof(*j->exits));
     if (j->pieces)
         hostmem_free(j->pieces, j->piece_room * sizeof(*j->pieces));
+    jit_stats_fini(j);
     free(j);
-}
-
-const struct jit_stats *jit_stats(const struct jit *j)
-{
-    return &j->stats;
 }
 
 void jit_set_threshold(struct jit *j, unsigned entries)
@@ -166,6 +165,8 @@ void jit_flush(struct cpu *cpu)
 
     if (!j)
         return;
+    if (cpu->env.code_dropped)
+        cpu->env.code_dropped(cpu->env.opaque, j->rw + j->rx + j->fixed, j->size - j->fixed);
     all_free(j);
     memset(j->jumps, 0, JIT_JUMPS * sizeof(*j->jumps));
     j->stats.flushes++;
@@ -222,6 +223,7 @@ const uint8_t *jit_find(struct cpu *cpu, uint64_t rip)
     j->stats.lookups++;
     if (cpu_is_due(cpu) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip)) {
         j->stats.lookup_misses++;
+        jit_stats_why(cpu, JIT_WHY_LOOKUP);
         return NULL;
     }
     struct jit_jump *s = &j->jumps[lin & (JIT_JUMPS - 1)];
@@ -240,8 +242,10 @@ const uint8_t *jit_link(struct cpu *cpu, uint32_t n)
     cpu->rip = rip;
     cpu->blk = NULL;
     j->stats.links++;
-    if (cpu_is_due(cpu) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip))
+    if (cpu_is_due(cpu) || !(b = look_up(cpu, rip)) || !code_of(cpu, b, rip)) {
+        jit_stats_why(cpu, JIT_WHY_LINK);
         return NULL;
+    }
     /* The page may have been mapped elsewhere since it was entered, without a flush so far. */
     if (!e->to && align_down(b->ra, PAGE_SIZE) == e->page) {
         e->to = b;
@@ -292,16 +296,22 @@ static struct block *resume(struct cpu *cpu, const struct insn *i)
 
 bool jit_run_one(struct cpu *cpu, const struct insn *i)
 {
+    struct block *b = resume(cpu, i);
     bool go_on;
 
-    resume(cpu, i);
-    cpu->tr.jit->stats.one++;
+    cpu->mmu.slow_seen = 0;
     go_on = interp_one(cpu, i);
+    jit_stats_one(cpu, b, i, cpu->mmu.slow_seen);
     cpu->mmu.fault.kept = false;
-    if (!go_on)
+    if (!go_on) {
+        cpu->tr.jit->why = JIT_WHY_FAULT;
         return false;
+    }
     if (UNLIKELY(cpu->budget < 0 || cpu_is_due(cpu) || cpu->tr.code_dropped ||
                  (cpu->tr.vec_live && unmasked(cpu)))) {
+        jit_stats_why(cpu, cpu->tr.code_dropped ? JIT_WHY_CODE
+                           : cpu->budget < 0    ? JIT_WHY_BUDGET
+                                                : JIT_WHY_OTHER);
         interp_leave_dead(cpu, i + 1);
         return false;
     }
@@ -361,7 +371,6 @@ const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i)
     bool single = b->mode & MODE_SINGLE;
     const uint8_t *code;
 
-    cpu->tr.jit->stats.end++;
     if (insn_row(i)->sem == SEM_NONE && (insn_row(i)->attr & AT_END)) {
         interp_go(cpu, interp_handler(b, i), i);
     } else { /* branches must not go on to the next block: that might enter generated code again */
@@ -374,7 +383,7 @@ const uint8_t *jit_run_end(struct cpu *cpu, const struct insn *i)
     if (cpu->tr.broken)
         count_broken(cpu);
     code = single ? NULL : next_code(cpu);
-    cpu->tr.jit->stats.end_left += !code;
+    jit_stats_end(cpu, b, i, !code);
     return code;
 }
 
@@ -385,7 +394,11 @@ static bool fill(struct cpu *cpu, uint64_t page, const struct tlb_entry *e, enum
     cpu->tr.jit->stats.fills++;
     if (tlb_slot(&cpu->mmu, index, page) != e) /* over two pages */
         return false;
-    return mmu_fill(&cpu->mmu, page, acc, index);
+    if (!mmu_fill(&cpu->mmu, page, acc, index)) /* jit_run_one or jit_run_end says what it is */
+        return false;
+    cpu->tr.jit->stats.one++;
+    cpu->tr.jit->stats.slow[MMU_SLOW_FILL]++;
+    return true;
 }
 
 bool jit_fill_read(struct cpu *cpu, uint64_t page, const struct tlb_entry *e)
@@ -421,9 +434,10 @@ static HANDLER(enter)
     cpu->tr.vec_live = VEC_NONE;
     cpu->tr.x87_live = X87_MEMORY;
     cpu->tr.code_dropped = false;
-    cpu->tr.jit->stats.enters++;
+    jit_stats_enter(cpu);
     cpu->tr.jit->thunk.enter(cpu, b->code);
     jit_backend_settle(cpu);
+    jit_stats_left(cpu);
     flags_from_host(cpu);
     cpu->blk = NULL;
     return NULL;
@@ -440,6 +454,8 @@ static void evict_oldest(struct cpu *cpu)
     }
     for (uint32_t n = 0; n < p->exits; n++)
         unlink_out(&j->exits[j->exit_oldest++ & (j->exit_room - 1)]);
+    if (cpu->env.code_dropped)
+        cpu->env.code_dropped(cpu->env.opaque, j->rw + j->rx + j->fixed + j->room.tail, p->bytes);
     fifo_give(&j->room, p->bytes);
 }
 
@@ -459,11 +475,24 @@ static void note_piece(struct jit *j, struct block *b, uint32_t exits)
     fifo_take(&j->room, bytes);
 }
 
+/* Tells whoever names code for profilers and debuggers. */
+static void tell(struct cpu *cpu, const struct block *b, size_t bytes)
+{
+    struct cpu_code c = {b->code, bytes, cpu->r[REG_BRIP] + cpu->seg_base[SEG_CS], 16,
+                         b->mode & MODE_USER};
+
+    if (b->mode & (MODE_CODE32 | MODE_CODE64))
+        c.bits = b->mode & MODE_CODE64 ? 64 : 32;
+    if (!(b->mode & MODE_CODE64))
+        c.lin = (uint32_t)c.lin;
+    cpu->env.code_made(cpu->env.opaque, &c);
+}
+
 /* No generated code runs now, so any of it may go. */
-static enum jit_result translate(struct cpu *cpu, struct block *b)
+enum jit_result jit_translate(struct cpu *cpu, struct block *b)
 {
     struct jit *j = cpu->tr.jit;
-    uint64_t start = host_now_ns();
+    uint64_t start = host_now_ns(), bytes = j->stats.host_bytes;
 
     while (!has_room(j))
         evict_oldest(cpu);
@@ -473,6 +502,8 @@ static enum jit_result translate(struct cpu *cpu, struct block *b)
     if (r == JIT_DONE)
         note_piece(j, b, j->exit_count - exits);
     j->stats.ns += host_now_ns() - start;
+    if (r == JIT_DONE && cpu->env.code_made)
+        tell(cpu, b, j->stats.host_bytes - bytes);
     return r;
 }
 
@@ -482,7 +513,7 @@ static HANDLER(count_entry)
     insn_fn fn = b->first_fn;
 
     if (++b->heat >= cpu->tr.jit->threshold) {
-        if (translate(cpu, b) == JIT_DONE) {
+        if (jit_translate(cpu, b) == JIT_DONE) {
             b->insn[0].fn = enter;
             return enter(cpu, i);
         }

@@ -85,6 +85,9 @@ struct jit {
     bool has_avx2;            /* the host */
     uint8_t x87_differs[256]; /* rows, by bits, of which this host's unit makes something else */
     _Alignas(16) uint8_t x87_image[512]; /* x87_live says when it counts */
+    struct cpu_features host; /* of what the backend asks for; tests of code sizes set others */
+    bool count_accesses;
+    enum jit_why why; /* noted on the way out; JIT_WHY_OTHER: nobody has */
     struct jit_stats stats;
 };
 
@@ -94,6 +97,20 @@ static inline bool jit_segmented(uint32_t mode)
     const uint32_t flat32 = MODE_CODE32 | MODE_FLAT | MODE_STACK32;
     return !(mode & MODE_CODE64) && (mode & flat32) != flat32;
 }
+
+/* ---- statistics (jit_stats.c) ------------------------------------------------------------------ */
+
+bool jit_stats_init(struct jit *j);
+void jit_stats_fini(struct jit *j);
+/* Around generated code: entering it, and back from it. */
+void jit_stats_enter(struct cpu *cpu);
+void jit_stats_left(struct cpu *cpu);
+/* After the interpreter has done i for generated code; seen is what the MMU saw. */
+void jit_stats_one(struct cpu *cpu, const struct block *b, const struct insn *i, uint32_t seen);
+/* left: and nothing translated follows. */
+void jit_stats_end(struct cpu *cpu, const struct block *b, const struct insn *i, bool left);
+/* Generated code is left, or would be: why. */
+void jit_stats_why(struct cpu *cpu, enum jit_why why);
 
 /* ---- called by generated code (jit.c) --------------------------------------------------------- */
 
@@ -120,6 +137,8 @@ bool jit_backend_init(struct jit *j);
  * j->used is behind the code. */
 enum jit_result { JIT_DONE, JIT_REFUSED };
 enum jit_result jit_backend_translate(struct cpu *cpu, struct block *b);
+/* What count_entry does with a hot block (jit.c); tests of code sizes call it, too. */
+enum jit_result jit_translate(struct cpu *cpu, struct block *b);
 struct jit_exit *jit_exit_new(struct jit *j, uint32_t *number);
 /* Generated code that calls C may leave floating-point registers where the backend alone finds them:
  * brings them back to cpu->fpu. */

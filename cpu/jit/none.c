@@ -19,6 +19,10 @@ void jit_set_threshold(struct jit *j, unsigned entries)
 {
 }
 
+void jit_count_accesses(struct jit *j, bool on)
+{
+}
+
 void jit_block_made(struct cpu *cpu, struct block *b)
 {
 }

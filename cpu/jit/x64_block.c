@@ -103,6 +103,25 @@ static void give_back(struct tr *t, int32_t n)
         x64_alu_imm(&t->x, X_ADD, 8, CPU_FIELD(budget), n);
 }
 
+/* How many instructions of the unit, from k on, access memory: for the TLB's hit rate. */
+static unsigned memory_insns(const struct tr *t, unsigned k)
+{
+    unsigned n = 0;
+
+    for (; k < t->n; k++)
+        n += t->hot[k]      ? ir_touches_memory(&t->ir[k])
+             : t->native[k] ? tr_native_touches_memory(t->at[k])
+                            : insn_is_mem(t->at[k]);
+    return n;
+}
+
+/* Where code counts: instructions from k on will access memory, or (op X_SUB) will not after all. */
+static void count_accesses(struct tr *t, enum x64_alu op, unsigned k)
+{
+    if (t->j->count_accesses)
+        x64_alu_imm(&t->x, op, 8, CPU_FIELD(tr.accesses), (int32_t)memory_insns(t, k));
+}
+
 /* The running instruction by the interpreter, which must not find the rest of the unit taken off the
  * budget: an event that it makes due ends the slice. */
 static void emit_one(struct tr *t, bool want_flags)
@@ -194,6 +213,7 @@ static void emit_cold(struct tr *t, struct cold *c)
         tr_x87_note_store(t, &c->note);
         tr_flags_store_from(t, &c->flags);
         give_back(t, tr_rest(t, c->k));
+        count_accesses(t, X_SUB, t->part[t->part_of[c->k] + 1].first);
         tr_goto(t, c->target);
         break;
     case COLD_STOP:
@@ -357,6 +377,7 @@ static void emit_by_interpreter(struct tr *t)
     bool end = (insn_row(t->i)->attr & AT_END) || tr_raises(t);
 
     tr_x87_note_flush(t);
+    t->b->no_code |= BIT(t->i->idx);
     if (t->live[t->k])
         tr_flags_store(t);
     if (end)
@@ -419,6 +440,7 @@ static void emit_entry(struct tr *t)
     tr_cold(t, COLD_BUDGET);
     x64_alu_imm(&t->x, X_SUB, 8, CPU_FIELD(budget), (int32_t)t->n);
     tr_cold_from(&t->cold[0], x64_jcc(&t->x, CC_S));
+    count_accesses(t, X_ADD, 0);
     if (t->b->ra2 != RA_NONE)
         emit_second_page(t);
     if (t->vec) {
@@ -473,6 +495,7 @@ static void emit_unit(struct tr *t)
     t->x.p = t->x.start;
     t->j->exit_count = exits;
     emit_main_line(t);
+    t->j->stats.main_bytes += (size_t)(t->x.p - t->x.start);
     for (unsigned n = 1; n < t->n_cold; n++)
         emit_cold(t, &t->cold[n]);
     emit_cold(t, &t->cold[0]);
@@ -492,6 +515,8 @@ static void note_done(struct jit *j, struct tr *t)
     j->used = (size_t)align_up((uint64_t)(t->x.p - j->rw), 16);
     j->stats.blocks++;
     j->stats.parts += t->n_parts;
+    j->stats.regions += t->n_parts > 1;
+    j->stats.memory_insns += memory_insns(t, 0);
     j->stats.insns += t->n;
     for (unsigned p = 0; p < t->n_parts; p++)
         j->stats.guest_bytes += t->part[p].b->bytes;

@@ -117,7 +117,7 @@ static bool add_chain(struct tr *t, unsigned prefix)
     unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
     struct x64_rm rm, dst = tr_reg(t, t->i->reg);
 
-    if (dst.is_mem || !x64_host_has(F_ADX))
+    if (dst.is_mem || !tr_host_has(t, F_ADX))
         return false;
     if (t->f.recipe.regs >> t->i->reg & 1) /* the flag is read even if none is needed afterwards */
         tr_flags_store(t);
@@ -135,7 +135,7 @@ static bool multiply_no_flags(struct tr *t)
     unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
     struct x64_rm rm, hi = tr_reg(t, t->i->reg), lo = tr_reg(t, t->i->vvvv);
 
-    if (hi.is_mem || lo.is_mem || !x64_host_has(F_BMI2))
+    if (hi.is_mem || lo.is_mem || !tr_host_has(t, F_BMI2))
         return false;
     tr_reg_changes(t, t->i->reg);
     tr_reg_changes(t, t->i->vvvv);
@@ -210,7 +210,7 @@ static bool count_zeros(struct tr *t)
     struct x64_rm rm, dst = tr_reg(t, t->i->reg);
     enum cpu_feature f = row->opcode == 0x0fbc ? F_BMI1 : F_LZCNT;
 
-    if (tr_flags_live_after(t) || dst.is_mem || !x64_host_has(f) ||
+    if (tr_flags_live_after(t) || dst.is_mem || !tr_host_has(t, f) ||
         !feature_has(&t->cpu->features, f))
         return false;
     if (!source(t, t->i->size, &rm))

@@ -168,7 +168,8 @@ bool tr_seg_target(const struct tr *t, uint32_t *offset)
     if (t->i->size == 2)
         to &= 0xffff;
     *offset = to - t->seg_page;
-    return to <= t->seg_limit;
+    /* A conditional branch that is not taken looks at what follows too. */
+    return to <= t->seg_limit && next_rip(t) <= t->seg_limit;
 }
 
 /* What follows TMP0 = a target of the operand size: #GP, before anything has happened. */

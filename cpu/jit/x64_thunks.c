@@ -284,6 +284,9 @@ bool jit_backend_init(struct jit *j)
 {
     struct x64 x = {j->rw, j->rw, j->rw + j->size - 64, false};
 
+    for (unsigned f = 0; f < F_COUNT; f++)
+        if (x64_host_has((enum cpu_feature)f))
+            j->host.bits[f >> 6] |= BIT64(f & 63);
     j->has_avx2 = x64_host_has(F_AVX2);
     emit_enter(j, &x);
     emit_leave(j, &x);

@@ -31,7 +31,7 @@
 #define TMP1             R15
 
 extern const uint8_t x64_host_of[16];
-bool x64_host_has(enum cpu_feature f); /* x64_thunks.c; false of features nobody asks for */
+bool x64_host_has(enum cpu_feature f); /* x64_thunks.c: this host; struct jit keeps the answers */
 
 struct recipe {
     enum { RECIPE_NONE, RECIPE_ADD, RECIPE_SUB, RECIPE_CMP, RECIPE_TEST } kind;
@@ -165,6 +165,12 @@ struct tr {
     struct access access[ACCESS_MAX];
     struct span span[64];
 };
+
+/* False of features nobody asks for. */
+static inline bool tr_host_has(const struct tr *t, enum cpu_feature f)
+{
+    return feature_has(&t->j->host, f);
+}
 
 /* ---- x64_unit.c --------------------------------------------------------------------------------- */
 

@@ -111,7 +111,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         return false;
     if (is_hint(row))
         return true;
-    if (!x64_host_has((enum cpu_feature)row->feature) && !by_sha_routines(row))
+    if (!tr_host_has(t, (enum cpu_feature)row->feature) && !by_sha_routines(row))
         return false;
     if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
         return false;

@@ -1,7 +1,12 @@
 /* Runs a guest by a script and judges it: through the public API, deterministic unless the script
  * asks for the host's clock.
  *
- *     guest_test [-v] SCRIPT NAME=VALUE...     -v: show serial output and commands as they come
+ *     guest_test [-v] [--lockstep] SCRIPT NAME=VALUE...
+ *
+ * -v shows serial output and commands as they come. --lockstep runs the guest twice side by side,
+ * interpreted and translated, and fails at the first difference (frontend/pair.h). To find the
+ * instruction: --from N --step 1, with N the last instruction after which both were the same.
+ * --limit N ends the test well after N instructions, --force translates everything at once.
  *
  * A script is one command a line; $NAME is replaced by the value given. Before the first waiting
  * command, lines configure the machine:
@@ -26,15 +31,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "include/tinamou.h"
+#include "frontend/pair.h"
 
 #define MAX_LINE   1024
 #define SLICE_NS   5000000ull
 #define SERIAL_MAX (4u << 20)
+#define STEP       5000      /* --lockstep: instructions between comparisons of registers ... */
+#define WHOLE      100000000 /* ... and of everything, which reads all memory */
 
 struct guest {
     tnm_config cfg;
     tnm_machine *m;
+    struct pair pair; /* with --lockstep; pair.jit is NULL without */
+    bool lockstep, force;
+    uint64_t from, step, end;
     double limit;
     char *serial;
     size_t serial_len, serial_seen;
@@ -94,6 +104,98 @@ static void log_line(void *opaque, const char *subsystem, const char *line)
     fprintf(stderr, "[%s] %s\n", subsystem, line);
 }
 
+/* ---- one machine or two -------------------------------------------------------------------------- */
+
+/* Floppy images are locked by the machine that has them. */
+static const char *copy_of(struct guest *g, const char *path)
+{
+    static char name[] = "/tmp/guest_test-XXXXXX";
+    char buf[65536];
+    FILE *from = fopen(path, "rb"), *to = fdopen(mkstemp(name), "wb");
+    size_t n;
+
+    if (!from || !to)
+        fail(g, "the floppy image cannot be copied");
+    while ((n = fread(buf, 1, sizeof(buf), from)) > 0)
+        if (fwrite(buf, 1, n, to) != n)
+            fail(g, "the floppy image cannot be copied");
+    fclose(from);
+    fclose(to);
+    return name;
+}
+
+static void start(struct guest *g)
+{
+    tnm_error err;
+    tnm_config twin;
+
+    if (g->m)
+        return;
+    if (g->lockstep && g->cfg.clock != TNM_CLOCK_INSN)
+        fail(g, "under the host's clock no two runs are the same");
+    g->cfg.serial[0].out = serial_out;
+    g->cfg.serial[0].opaque = g;
+    g->cfg.nserials = 1;
+    g->cfg.log_line = log_line;
+    g->cfg.log = getenv("TINAMOU_LOG");
+    if (g->lockstep)
+        g->cfg.engine = TNM_ENGINE_INTERP;
+    g->m = tnm_create(&g->cfg, &err);
+    if (!g->m)
+        fail(g, err.text);
+    if (!g->lockstep)
+        return;
+    twin = g->cfg;
+    twin.engine = g->force ? TNM_ENGINE_JIT : TNM_ENGINE_AUTO;
+    twin.nserials = 0;
+    if (twin.floppy)
+        twin.floppy = copy_of(g, twin.floppy);
+    pair_init(&g->pair, g->m, tnm_create(&twin, &err));
+    if (twin.floppy)
+        remove(twin.floppy); /* the machine has it open */
+    if (!g->pair.jit)
+        fail(g, err.text);
+    g->pair.coarse = STEP;
+    g->pair.step = g->step ? g->step : STEP;
+    g->pair.from = g->from;
+    g->pair.whole = g->step ? g->step * 1000 : WHOLE;
+    if (g->end)
+        g->pair.end = g->end;
+}
+
+/* As tnm_run. */
+static enum tnm_stop run(struct guest *g, uint64_t ns)
+{
+    enum tnm_stop stop;
+
+    if (!g->pair.jit)
+        return tnm_run(g->m, ns);
+    if (!pair_run(&g->pair, ns, &stop))
+        fail(g, "the engines differ");
+    if (stop == TNM_STOP_LIMIT) {
+        printf("%s: the engines agreed for %llu instructions\n", g->script,
+               (unsigned long long)g->pair.insns);
+        exit(0);
+    }
+    return stop;
+}
+
+static void put_key(struct guest *g, unsigned code, bool down)
+{
+    tnm_key(g->m, code, down);
+    if (g->pair.jit)
+        tnm_key(g->pair.jit, code, down);
+}
+
+static size_t put_serial(struct guest *g, char c)
+{
+    size_t n = tnm_serial_input(g->m, 0, &c, 1);
+
+    if (g->pair.jit && tnm_serial_input(g->pair.jit, 0, &c, 1) != n)
+        fail(g, "the engines differ in what a serial port takes");
+    return n;
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------ */
 
 static bool has_serial(struct guest *g, const char *text)
@@ -128,21 +230,6 @@ static bool has_graphics(struct guest *g, const char *text)
     return false;
 }
 
-static void start(struct guest *g)
-{
-    tnm_error err;
-    if (g->m)
-        return;
-    g->cfg.serial[0].out = serial_out;
-    g->cfg.serial[0].opaque = g;
-    g->cfg.nserials = 1;
-    g->cfg.log_line = log_line;
-    g->cfg.log = getenv("TINAMOU_LOG");
-    g->m = tnm_create(&g->cfg, &err);
-    if (!g->m)
-        fail(g, err.text);
-}
-
 static void wait_for(struct guest *g, bool (*met)(struct guest *, const char *), const char *text)
 {
     uint64_t end;
@@ -154,7 +241,7 @@ static void wait_for(struct guest *g, bool (*met)(struct guest *, const char *),
             snprintf(what, sizeof(what), "did not come in %.0f guest seconds: %s", g->limit, text);
             fail(g, what);
         }
-        g->last = tnm_run(g->m, SLICE_NS);
+        g->last = run(g, SLICE_NS);
         if (g->last != TNM_STOP_SLICE && !met(g, text)) {
             snprintf(what, sizeof(what), "the machine stopped (%d) before: %s", (int)g->last, text);
             fail(g, what);
@@ -167,7 +254,7 @@ static void run_seconds(struct guest *g, double seconds)
     uint64_t end;
     start(g);
     for (end = tnm_time_ns(g->m) + (uint64_t)(seconds * 1e9); tnm_time_ns(g->m) < end;)
-        if (tnm_run(g->m, SLICE_NS) != TNM_STOP_SLICE)
+        if (run(g, SLICE_NS) != TNM_STOP_SLICE)
             fail(g, "the machine stopped");
 }
 
@@ -179,7 +266,7 @@ static void wait_poweroff(struct guest *g)
         return;
     end = tnm_time_ns(g->m) + (uint64_t)(g->limit * 1e9);
     do {
-        g->last = tnm_run(g->m, SLICE_NS);
+        g->last = run(g, SLICE_NS);
     } while (g->last == TNM_STOP_SLICE && tnm_time_ns(g->m) < end);
     if (g->last != TNM_STOP_POWEROFF)
         fail(g, "no power-off");
@@ -190,18 +277,19 @@ static void wait_poweroff(struct guest *g)
 static void key(struct guest *g, unsigned code, bool shift)
 {
     if (shift)
-        tnm_key(g->m, 0x2a, true);
-    tnm_key(g->m, code, true);
+        put_key(g, 0x2a, true);
+    put_key(g, code, true);
     run_seconds(g, 0.03);
-    tnm_key(g->m, code, false);
+    put_key(g, code, false);
     if (shift)
-        tnm_key(g->m, 0x2a, false);
+        put_key(g, 0x2a, false);
     run_seconds(g, 0.03);
 }
 
 static void type(struct guest *g, const char *text)
 {
-    static const char plain[] = "\0\0331234567890-=\b\tqwertyuiop[]\n\0asdfghjkl;'`\0\\zxcvbnm,./\0\0\0 ";
+    static const char plain[] =
+        "\0\0331234567890-=\b\tqwertyuiop[]\n\0asdfghjkl;'`\0\\zxcvbnm,./\0\0\0 ";
     static const char shifted[] = "\0\0!@#$%^&*()_+\0\0QWERTYUIOP{}\0\0ASDFGHJKL:\"~\0|ZXCVBNM<>?";
     start(g);
     for (; *text; text++) {
@@ -224,13 +312,13 @@ static void press(struct guest *g, const char *name)
     static const struct {
         const char *name;
         unsigned code;
-    } keys[] = {{"esc", 1},     {"tab", 15},      {"enter", 28},   {"f1", 59},
-                {"up", 0x148},  {"left", 0x14b},  {"right", 0x14d}, {"down", 0x150}};
+    } keys[] = {{"esc", 1},    {"tab", 15},     {"enter", 28},    {"f1", 59},
+                {"up", 0x148}, {"left", 0x14b}, {"right", 0x14d}, {"down", 0x150}};
     start(g);
     if (!strncmp(name, "ctrl-", 5)) {
-        tnm_key(g->m, 29, true);
+        put_key(g, 29, true);
         type(g, name + 5);
-        tnm_key(g->m, 29, false);
+        put_key(g, 29, false);
         run_seconds(g, 0.03);
         return;
     }
@@ -249,7 +337,7 @@ static void send(struct guest *g, const char *text)
     for (; *text; text++) {
         char c = text[0] == '\\' && text[1] == 'n' ? '\n' : text[0];
         text += text[0] == '\\' && text[1] == 'n';
-        for (unsigned tries = 0; tnm_serial_input(g->m, 0, &c, 1) == 0 && tries < 1000; tries++)
+        for (unsigned tries = 0; put_serial(g, c) == 0 && tries < 1000; tries++)
             run_seconds(g, 0.005);
         run_seconds(g, 0.005);
     }
@@ -367,6 +455,28 @@ static void expand(struct guest *g, const char *line, char *out, char **vars)
     out[n < MAX_LINE ? n : MAX_LINE - 1] = 0;
 }
 
+/* Takes options off the arguments; NULL: usage. */
+static char **options(struct guest *g, char **argv)
+{
+    for (; *argv && **argv == '-'; argv++) {
+        uint64_t *to = !strcmp(*argv, "--from")    ? &g->from
+                       : !strcmp(*argv, "--step")  ? &g->step
+                       : !strcmp(*argv, "--limit") ? &g->end
+                                                   : NULL;
+        if (!strcmp(*argv, "-v"))
+            g->verbose = true;
+        else if (!strcmp(*argv, "--lockstep"))
+            g->lockstep = true;
+        else if (!strcmp(*argv, "--force"))
+            g->force = true;
+        else if (to && argv[1])
+            *to = strtoull(*++argv, NULL, 0);
+        else
+            return NULL;
+    }
+    return argv;
+}
+
 int main(int argc, char **argv)
 {
     static struct guest g = {.limit = 60, .last = TNM_STOP_SLICE};
@@ -374,15 +484,12 @@ int main(int argc, char **argv)
     FILE *f;
 
     setvbuf(stdout, NULL, _IONBF, 0);
-    argv++;
-    if (argc > 1 && !strcmp(*argv, "-v")) {
-        g.verbose = true;
-        argv++;
-    }
-    g.script = *argv;
+    argv = options(&g, argv + 1);
+    g.script = argv ? *argv : NULL;
     f = g.script ? fopen(g.script, "r") : NULL;
     if (!f) {
-        fprintf(stderr, "usage: guest_test [-v] SCRIPT NAME=VALUE...\n");
+        fprintf(stderr, "usage: guest_test [-v] [--lockstep [--force] [--from N] [--step N] "
+                        "[--limit N]] SCRIPT NAME=VALUE...\n");
         return 2;
     }
     g.serial = calloc(1, SERIAL_MAX);
@@ -403,6 +510,7 @@ int main(int argc, char **argv)
     fclose(f);
     printf("%s: passed after %.3f guest seconds, %llu instructions\n", g.script,
            (double)tnm_time_ns(g.m) / 1e9, (unsigned long long)tnm_insns(g.m));
+    tnm_destroy(g.pair.jit);
     tnm_destroy(g.m);
     return 0;
 }

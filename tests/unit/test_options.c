@@ -90,6 +90,17 @@ START_TEST(values)
     ck_assert(!PARSE1("--cpu=6502"));
     ck_assert(!PARSE1("--engine=fast"));
     ck_assert(PARSE1("--engine=interp"));
+    ck_assert(PARSE1("--jit-symbols=gdb"));
+    ck_assert(opt.symbols_gdb && !opt.symbols_perf);
+    ck_assert(PARSE1("--jit-symbols=perf,gdb"));
+    ck_assert(opt.symbols_gdb && opt.symbols_perf);
+    ck_assert(!PARSE1("--jit-symbols="));
+    ck_assert(!PARSE1("--jit-symbols=perf,"));
+    ck_assert(!PARSE1("--jit-symbols=vtune"));
+    ck_assert(PARSE1("--stats-accesses"));
+    ck_assert(opt.stats && opt.cfg.count_accesses);
+    ck_assert(PARSE1("--stats"));
+    ck_assert(opt.stats && !opt.cfg.count_accesses);
     ck_assert(!PARSE1("--clock=wall"));
     ck_assert(PARSE4("--serial", "file:/a:b", "--serial", "null"));
     ck_assert_uint_eq(opt.nserials, 2);

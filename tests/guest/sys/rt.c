@@ -149,6 +149,28 @@ void skip(const char *why)
     say(TOPIC ": %s: not checked\n", why);
 }
 
+u64 parameter(const char *name, u64 otherwise)
+{
+    extern u32 boot_info;
+    const u8 *info = (const u8 *)(ulong)boot_info;
+    const char *line = ld32(info) & 4 ? (const char *)(ulong)ld32(info + 16) : "";
+
+    for (; *line; line++) {
+        const char *a = line, *b = name;
+        while (*b && *a == *b) {
+            a++;
+            b++;
+        }
+        if (*b || *a != '=')
+            continue;
+        otherwise = 0;
+        for (a++; *a >= '0' && *a <= '9'; a++)
+            otherwise = otherwise * 10 + (u64)(*a - '0');
+        return otherwise;
+    }
+    return otherwise;
+}
+
 void *memset(void *d, int c, size_t n)
 {
     void *to = d;

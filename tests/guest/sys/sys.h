@@ -199,6 +199,8 @@ void expect_at_line(int line, const char *what, int vector, ulong error);
 bool checks_failed(void);
 void say(const char *fmt, ...); /* %d %x %s, and %lx for 64 bits */
 void finish(void) __attribute__((noreturn));
+/* The number after "name=" on the command line. */
+u64 parameter(const char *name, u64 otherwise);
 void skip(const char *why); /* a topic the processor does not have: said, and passed */
 
 /* Tables. */
