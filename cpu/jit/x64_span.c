@@ -14,7 +14,7 @@
  * instruction that the interpreter executes as a matter of course) ends all spans, and what an interpreted
  * access asks for (a flush, an interrupt) is seen at once by jit_run_one, which leaves.
  */
-#include "cpu/jit/x64_tr.h"
+#include "cpu/jit/x64_x87.h"
 
 #define SPAN_BYTES 256
 #define FAR        (1 << 28) /* offsets beyond are not followed */
@@ -143,11 +143,14 @@ void tr_track(struct tr *t, bool by_interpreter)
         renew_all(t);
     } else if (t->hot[t->k]) {
         track_hot(t);
-    } else if (t->x87[t->k]) {
-        renew(t, REG_AX); /* FNSTSW */
     } else if (t->native[t->k]) {
         renew(t, t->i->reg & 15);
         renew(t, t->i->rm & 15);
+        renew(t, t->i->vvvv & 15); /* BLSR and its kin */
+    } else if (t->x87[t->k]) {
+        for (unsigned n = 0; n < 16; n++)
+            if (tr_x87_writes(t->i) >> n & 1)
+                renew(t, n);
     } else {
         renew_all(t);
     }

@@ -162,6 +162,7 @@ static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool 
     return entry;
 }
 
+/* x87 registers stay where they are: a page walk has integers only. */
 static const uint8_t *emit_fill(struct jit *j, struct x64 *x, uintptr_t fn)
 {
     const uint8_t *entry = here(j, x);

@@ -229,6 +229,13 @@ bool tr_x87_sets_flags(const struct insn *i)
     return is_x87(insn_row(i)) && sets_flags(i);
 }
 
+uint32_t tr_x87_writes(const struct insn *i)
+{
+    if (insn_row(i)->attr & AT_MMX)
+        return 1u << (i->reg & 15) | 1u << (i->rm & 15);
+    return insn_row(i)->opcode == 0xdf ? 1u << REG_AX : 0; /* FNSTSW */
+}
+
 /* ---- pointers ---------------------------------------------------------------------------------- */
 
 static struct x64_rm selector(unsigned seg)
@@ -334,11 +341,14 @@ static void load_control(struct tr *t, struct x64_rm m)
 static bool with_memory(struct tr *t)
 {
     const struct insn *i = t->i;
+    bool fldcw = is_form(i, 0xd9, true, 5);
     struct x64_rm m;
 
+    if (fldcw)
+        tr_flags_clobber(t);
     if (!tr_mem_check(t, operand_size(i), is_store(i), false, &m))
         return false;
-    if (is_form(i, 0xd9, true, 5))
+    if (fldcw)
         load_control(t, m);
     else
         x64_op(&t->x, 0, insn_row(i)->opcode, 4, ext_of(i), m, 0);

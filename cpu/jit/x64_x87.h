@@ -27,6 +27,7 @@ bool tr_x87_analyse(struct tr *t);
 /* Of one with t->x87: flags before it are needed; it sets all flags. */
 bool tr_x87_may_leave(const struct insn *i);
 bool tr_x87_sets_flags(const struct insn *i);
+uint32_t tr_x87_writes(const struct insn *i); /* general registers it may write: bits */
 bool tr_x87(struct tr *t);
 /* Stores what n says; uses TMP0, no flags. flush: what the main line has not stored yet; regs_change: of
  * that, what needs registers, which the running instruction may change. */
