@@ -1,39 +1,28 @@
 /* See jit_program.h. */
-#include "tests/fuzz/jit_program.h"
+#include "tests/fuzz/jit_maker.h"
 
 enum { AX, CX, DX, BX, SP, BP, SI, DI };
 
-struct maker {
-    struct fuzz *f;
-    struct bench *b;
-    struct program *p;
-    bool wide; /* 64-bit code */
-    bool half; /* 16-bit code */
-    enum { WILD, CALM, SELF_WRITING, FLOATING } style;
-    bool calm;              /* few faults: long blocks */
-    struct program_insn *i; /* the one being made */
-};
-
 /* ---- encoding -------------------------------------------------------------------------------- */
 
-static void byte(struct maker *m, unsigned v)
+void maker_byte(struct maker *m, unsigned v)
 {
     m->i->bytes[m->i->len++] = (uint8_t)v;
 }
 
-static void number(struct maker *m, uint64_t v, unsigned bytes)
+void maker_number(struct maker *m, uint64_t v, unsigned bytes)
 {
     for (unsigned k = 0; k < bytes; k++)
-        byte(m, (unsigned)(v >> k * 8));
+        maker_byte(m, (unsigned)(v >> k * 8));
 }
 
-static void begin(struct maker *m)
+void maker_begin(struct maker *m)
 {
     m->i = &m->p->insn[m->p->n];
     memset(m->i, 0, sizeof(*m->i));
 }
 
-static bool end(struct maker *m)
+bool maker_end(struct maker *m)
 {
     return ++m->p->n < PROGRAM_MAX;
 }
@@ -58,7 +47,7 @@ static unsigned pointer_reg(struct maker *m)
     return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
 }
 
-static unsigned plain_reg(struct maker *m)
+unsigned maker_plain_reg(struct maker *m)
 {
     static const uint8_t wide[] = {AX, CX, DX, 8, 9, 10, 11, 10, 11};
     static const uint8_t narrow[] = {AX, CX, DX};
@@ -81,18 +70,7 @@ static int32_t displacement(struct maker *m)
     }
 }
 
-/* Operand size and register numbers make the prefixes. */
-struct operands {
-    unsigned size, reg, rm; /* rm: a register unless mem */
-    bool mem;
-    unsigned base, index, scale;
-    enum { SHAPE_BASE, SHAPE_INDEX, SHAPE_ABSOLUTE, SHAPE_RIP } shape;
-    int32_t disp;
-    unsigned segment; /* prefix or 0 */
-    bool small_address;
-};
-
-static void pick_memory(struct maker *m, struct operands *o)
+void maker_pick_memory(struct maker *m, struct operands *o)
 {
     o->mem = true;
     o->disp = displacement(m);
@@ -127,11 +105,11 @@ static void pick_memory(struct maker *m, struct operands *o)
 }
 
 /* Half of all operands are memory. */
-static struct operands pick(struct maker *m, unsigned size)
+struct operands maker_pick(struct maker *m, unsigned size)
 {
-    struct operands o = {.size = size, .reg = plain_reg(m), .rm = plain_reg(m)};
+    struct operands o = {.size = size, .reg = maker_plain_reg(m), .rm = maker_plain_reg(m)};
     if (fuzz_one_in(m->f, 2))
-        pick_memory(m, &o);
+        maker_pick_memory(m, &o);
     return o;
 }
 
@@ -147,7 +125,7 @@ static unsigned high(unsigned n)
     return n >> 3 & 1;
 }
 
-static unsigned rex_bits(const struct operands *o)
+unsigned maker_rex_bits(const struct operands *o)
 {
     unsigned rex = high(o->reg) << 2;
     if (!o->mem)
@@ -166,23 +144,23 @@ static void modrm16(struct maker *m, const struct operands *o)
     unsigned reg = (o->reg & 7) << 3, rm = o->scale & 3, mod;
 
     if (o->shape == SHAPE_ABSOLUTE) {
-        byte(m, reg | 6);
-        number(m, (uint16_t)o->disp, 2);
+        maker_byte(m, reg | 6);
+        maker_number(m, (uint16_t)o->disp, 2);
         return;
     }
     if (o->shape == SHAPE_BASE && o->base < ARRAY_LEN(forms) && forms[o->base])
         rm = forms[o->base];
     mod = o->disp == 0 && rm != 6 ? 0 : o->disp == (int8_t)o->disp ? 1 : 2;
-    byte(m, mod << 6 | reg | rm);
-    number(m, (uint16_t)o->disp, mod);
+    maker_byte(m, mod << 6 | reg | rm);
+    maker_number(m, (uint16_t)o->disp, mod);
 }
 
-static void modrm(struct maker *m, const struct operands *o)
+void maker_modrm(struct maker *m, const struct operands *o)
 {
     unsigned reg = (o->reg & 7) << 3, mod;
 
     if (!o->mem) {
-        byte(m, 0xc0 | reg | (o->rm & 7));
+        maker_byte(m, 0xc0 | reg | (o->rm & 7));
         return;
     }
     if (!m->wide && m->half != o->small_address) {
@@ -190,61 +168,61 @@ static void modrm(struct maker *m, const struct operands *o)
         return;
     }
     if (o->shape == SHAPE_RIP || (o->shape == SHAPE_ABSOLUTE && !m->wide)) {
-        byte(m, reg | 5);
-        number(m, (uint32_t)o->disp, 4);
+        maker_byte(m, reg | 5);
+        maker_number(m, (uint32_t)o->disp, 4);
         return;
     }
     if (o->shape == SHAPE_ABSOLUTE) {
-        byte(m, reg | 4);
-        byte(m, 0x25);
-        number(m, (uint32_t)o->disp, 4);
+        maker_byte(m, reg | 4);
+        maker_byte(m, 0x25);
+        maker_number(m, (uint32_t)o->disp, 4);
         return;
     }
     mod = o->disp == 0 && (o->base & 7) != 5 ? 0 : o->disp == (int8_t)o->disp ? 1 : 2;
     if (o->shape == SHAPE_INDEX || (o->base & 7) == 4) {
         unsigned index = o->shape == SHAPE_INDEX ? o->index & 7 : 4;
-        byte(m, mod << 6 | reg | 4);
-        byte(m, o->scale << 6 | index << 3 | (o->base & 7));
+        maker_byte(m, mod << 6 | reg | 4);
+        maker_byte(m, o->scale << 6 | index << 3 | (o->base & 7));
     } else {
-        byte(m, mod << 6 | reg | (o->base & 7));
+        maker_byte(m, mod << 6 | reg | (o->base & 7));
     }
     if (mod)
-        number(m, (uint32_t)o->disp, mod == 1 ? 1 : 4);
+        maker_number(m, (uint32_t)o->disp, mod == 1 ? 1 : 4);
 }
 
 /* Legacy encoding: prefixes, opcode of one to three bytes, ModRM. */
-static void encode(struct maker *m, unsigned mandatory, uint32_t opcode, const struct operands *o)
+void maker_encode(struct maker *m, unsigned mandatory, uint32_t opcode, const struct operands *o)
 {
-    unsigned rex = rex_bits(o) | (o->size == 8 ? 8 : 0);
+    unsigned rex = maker_rex_bits(o) | (o->size == 8 ? 8 : 0);
 
     if (o->segment)
-        byte(m, o->segment);
+        maker_byte(m, o->segment);
     if (o->small_address)
-        byte(m, 0x67);
+        maker_byte(m, 0x67);
     if (o->size == (m->half ? 4 : 2))
-        byte(m, 0x66);
+        maker_byte(m, 0x66);
     if (mandatory)
-        byte(m, mandatory);
+        maker_byte(m, mandatory);
     /* Without REX byte registers 4 to 7 are AH to BH. */
     if (m->wide && (rex || (o->size == 1 && fuzz_one_in(m->f, 2))))
-        byte(m, 0x40 | rex);
+        maker_byte(m, 0x40 | rex);
     if (opcode > 0xffff)
-        byte(m, opcode >> 16);
+        maker_byte(m, opcode >> 16);
     if (opcode > 0xff)
-        byte(m, opcode >> 8 & 0xff);
-    byte(m, opcode & 0xff);
-    modrm(m, o);
+        maker_byte(m, opcode >> 8 & 0xff);
+    maker_byte(m, opcode & 0xff);
+    maker_modrm(m, o);
 }
 
 /* Opcodes whose lowest bit says "not bytes". */
 static void encode_sized(struct maker *m, uint32_t opcode, const struct operands *o)
 {
-    encode(m, 0, opcode | (o->size > 1), o);
+    maker_encode(m, 0, opcode | (o->size > 1), o);
 }
 
 static void immediate(struct maker *m, unsigned size)
 {
-    number(m, fuzz_number(m->f), MIN(size, 4u));
+    maker_number(m, fuzz_number(m->f), MIN(size, 4u));
 }
 
 static void lead_to(struct maker *m, enum place place, unsigned target, unsigned into)
@@ -255,7 +233,10 @@ static void lead_to(struct maker *m, enum place place, unsigned target, unsigned
     m->i->place_at = m->i->len;
     m->i->target = (uint8_t)target;
     m->i->into = (uint8_t)into;
-    number(m, 0, place == PLACE_REL8 ? 1 : place == PLACE_REL16 || place == PLACE_ABS16 ? 2 : 4);
+    maker_number(m, 0,
+                 place == PLACE_REL8                            ? 1
+                 : place == PLACE_REL16 || place == PLACE_ABS16 ? 2
+                                                                : 4);
 }
 
 /* Mostly a little ahead. */
@@ -274,7 +255,7 @@ static unsigned pick_target_back(struct maker *m)
 
 static void make_alu(struct maker *m)
 {
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
     unsigned kind = fuzz_below(m->f, 8);
 
     switch (fuzz_below(m->f, 4)) {
@@ -287,7 +268,7 @@ static void make_alu(struct maker *m)
     case 2:
         o.reg = kind;
         if (o.size > 1 && fuzz_one_in(m->f, 2)) {
-            encode(m, 0, 0x83, &o);
+            maker_encode(m, 0, 0x83, &o);
             immediate(m, 1);
         } else {
             encode_sized(m, 0x80, &o);
@@ -304,7 +285,7 @@ static void make_alu(struct maker *m)
 
 static void make_mov(struct maker *m)
 {
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
 
     switch (fuzz_below(m->f, 4)) {
     case 0:
@@ -320,17 +301,17 @@ static void make_mov(struct maker *m)
         o = (struct operands){.size = 4, .rm = pointer_reg(m)};
         if (o.rm == SP)
             o.rm = BX;
-        encode(m, 0, 0xc7, &o);
-        number(m,
-               m->calm ? (m->half ? 0 : DATA) + fuzz_below(m->f, 0x2000) : bench_any_pointer(m->b),
-               4);
+        maker_encode(m, 0, 0xc7, &o);
+        maker_number(
+            m, m->calm ? (m->half ? 0 : DATA) + fuzz_below(m->f, 0x2000) : bench_any_pointer(m->b),
+            4);
         break;
     }
 }
 
 static void make_unary(struct maker *m)
 {
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
 
     o.reg = fuzz_below(m->f, 2);
     if (fuzz_one_in(m->f, 2)) { /* NOT, NEG */
@@ -344,7 +325,7 @@ static void make_unary(struct maker *m)
 static void make_shift(struct maker *m)
 {
     static const uint8_t kinds[] = {0, 1, 4, 5, 7, 4, 5, 7, 2, 3, 6};
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
 
     o.reg = FUZZ_PICK(m->f, kinds);
     switch (fuzz_below(m->f, 5)) {
@@ -356,38 +337,38 @@ static void make_shift(struct maker *m)
         break;
     case 2: /* SHLD, SHRD */
         o.size = MAX(o.size, 2u);
-        o.reg = plain_reg(m);
+        o.reg = maker_plain_reg(m);
         if (fuzz_one_in(m->f, 2)) {
-            encode(m, 0, fuzz_one_in(m->f, 2) ? 0x0fa5 : 0x0fad, &o);
+            maker_encode(m, 0, fuzz_one_in(m->f, 2) ? 0x0fa5 : 0x0fad, &o);
         } else {
-            encode(m, 0, fuzz_one_in(m->f, 2) ? 0x0fa4 : 0x0fac, &o);
-            byte(m, fuzz_u8(m->f));
+            maker_encode(m, 0, fuzz_one_in(m->f, 2) ? 0x0fa4 : 0x0fac, &o);
+            maker_byte(m, fuzz_u8(m->f));
         }
         break;
     default:
         encode_sized(m, 0xc0, &o);
-        byte(m, fuzz_one_in(m->f, 2) ? fuzz_u8(m->f) : fuzz_below(m->f, 3));
+        maker_byte(m, fuzz_one_in(m->f, 2) ? fuzz_u8(m->f) : fuzz_below(m->f, 3));
         break;
     }
 }
 
 static void make_multiply(struct maker *m)
 {
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
 
     switch (fuzz_below(m->f, 4)) {
     case 0:
         o.size = MAX(o.size, 2u);
-        encode(m, 0, 0x0faf, &o);
+        maker_encode(m, 0, 0x0faf, &o);
         break;
     case 1:
         o.size = MAX(o.size, 2u);
-        encode(m, 0, 0x6b, &o);
+        maker_encode(m, 0, 0x6b, &o);
         immediate(m, 1);
         break;
     case 2:
         o.size = MAX(o.size, 2u);
-        encode(m, 0, 0x69, &o);
+        maker_encode(m, 0, 0x69, &o);
         immediate(m, o.size);
         break;
     default: /* MUL, IMUL, seldom DIV, IDIV */
@@ -399,23 +380,23 @@ static void make_multiply(struct maker *m)
 
 static void make_lea(struct maker *m)
 {
-    struct operands o = pick(m, MAX(pick_size(m), 2u));
+    struct operands o = maker_pick(m, MAX(pick_size(m), 2u));
 
-    pick_memory(m, &o);
+    maker_pick_memory(m, &o);
     o.segment = 0;
-    encode(m, 0, 0x8d, &o);
+    maker_encode(m, 0, 0x8d, &o);
 }
 
 static void make_condition(struct maker *m)
 {
     unsigned cc = fuzz_below(m->f, 16);
-    struct operands o = pick(m, 1);
+    struct operands o = maker_pick(m, 1);
 
     if (fuzz_one_in(m->f, 2)) {
-        encode(m, 0, 0x0f90 | cc, &o);
+        maker_encode(m, 0, 0x0f90 | cc, &o);
     } else {
         o.size = MAX(pick_size(m), 2u);
-        encode(m, 0, 0x0f40 | cc, &o);
+        maker_encode(m, 0, 0x0f40 | cc, &o);
     }
 }
 
@@ -425,11 +406,11 @@ static void make_jcc(struct maker *m)
     unsigned target = fuzz_one_in(m->f, 5) ? pick_target_back(m) : pick_target(m);
 
     if (fuzz_one_in(m->f, 2)) {
-        byte(m, 0x70 | cc);
+        maker_byte(m, 0x70 | cc);
         lead_to(m, PLACE_REL8, target, 0);
     } else {
-        byte(m, 0x0f);
-        byte(m, 0x80 | cc);
+        maker_byte(m, 0x0f);
+        maker_byte(m, 0x80 | cc);
         lead_to(m, PLACE_REL32, target, 0);
     }
 }
@@ -438,17 +419,17 @@ static void make_jcc(struct maker *m)
 static void make_loop(struct maker *m)
 {
     unsigned target = pick_target_back(m);
-    struct operands o = {.size = 4, .reg = 1, .rm = plain_reg(m)};
+    struct operands o = {.size = 4, .reg = 1, .rm = maker_plain_reg(m)};
 
     if (fuzz_one_in(m->f, 3)) {
-        byte(m, 0xe0 + fuzz_below(m->f, 4));
+        maker_byte(m, 0xe0 + fuzz_below(m->f, 4));
         lead_to(m, PLACE_REL8, target, 0);
         return;
     }
-    encode(m, 0, 0xff, &o);
-    if (end(m)) {
-        begin(m);
-        byte(m, 0x75);
+    maker_encode(m, 0, 0xff, &o);
+    if (maker_end(m)) {
+        maker_begin(m);
+        maker_byte(m, 0x75);
         lead_to(m, PLACE_REL8, target, 0);
     } else {
         m->p->n--;
@@ -457,76 +438,76 @@ static void make_loop(struct maker *m)
 
 static void make_stack(struct maker *m)
 {
-    struct operands o = pick(m, 4);
+    struct operands o = maker_pick(m, 4);
     bool other = !m->wide && fuzz_one_in(m->f, 4);
 
     switch (fuzz_below(m->f, 8)) {
     case 0:
-        byte(m, 0x6a);
+        maker_byte(m, 0x6a);
         immediate(m, 1);
         break;
     case 1:
         if (other)
-            byte(m, 0x66);
-        byte(m, 0x68);
+            maker_byte(m, 0x66);
+        maker_byte(m, 0x68);
         immediate(m, other != m->half ? 2 : 4);
         break;
     case 2:
         o.reg = 6;
-        encode(m, 0, 0xff, &o);
+        maker_encode(m, 0, 0xff, &o);
         break;
     case 3:
         o.reg = 0;
-        encode(m, 0, 0x8f, &o);
+        maker_encode(m, 0, 0x8f, &o);
         break;
     case 4:
         if (other)
-            byte(m, 0x66);
-        byte(m, fuzz_one_in(m->f, 8) ? 0xc9 : 0x9c); /* LEAVE, PUSHF */
+            maker_byte(m, 0x66);
+        maker_byte(m, fuzz_one_in(m->f, 8) ? 0xc9 : 0x9c); /* LEAVE, PUSHF */
         break;
     default:
         o.rm = any_reg(m);
         if (other)
-            byte(m, 0x66);
+            maker_byte(m, 0x66);
         if (m->wide && o.rm >= 8)
-            byte(m, 0x41);
-        byte(m, (fuzz_one_in(m->f, 2) ? 0x50 : 0x58) | (o.rm & 7));
+            maker_byte(m, 0x41);
+        maker_byte(m, (fuzz_one_in(m->f, 2) ? 0x50 : 0x58) | (o.rm & 7));
         break;
     }
 }
 
 static void make_branch(struct maker *m)
 {
-    struct operands o = {.size = 4, .rm = plain_reg(m)};
+    struct operands o = {.size = 4, .rm = maker_plain_reg(m)};
 
     switch (fuzz_below(m->f, 6)) {
     case 0:
-        byte(m, 0xe9);
+        maker_byte(m, 0xe9);
         lead_to(m, PLACE_REL32, pick_target(m), 0);
         break;
     case 1:
-        byte(m, 0xeb);
+        maker_byte(m, 0xeb);
         lead_to(m, PLACE_REL8, pick_target(m), 0);
         break;
     case 2:
-        byte(m, 0xe8);
+        maker_byte(m, 0xe8);
         lead_to(m, PLACE_REL32, fuzz_one_in(m->f, 4) ? pick_target_back(m) : pick_target(m), 0);
         break;
     case 3:
-        byte(m, fuzz_one_in(m->f, 8) ? 0xc2 : 0xc3);
+        maker_byte(m, fuzz_one_in(m->f, 8) ? 0xc2 : 0xc3);
         if (m->i->bytes[0] == 0xc2)
-            number(m, fuzz_below(m->f, 4) * 8, 2);
+            maker_number(m, fuzz_below(m->f, 4) * 8, 2);
         break;
     default: /* MOV register, address and a jump or a call there */
-        encode(m, 0, 0xc7, &o);
+        maker_encode(m, 0, 0xc7, &o);
         lead_to(m, PLACE_ABS32, pick_target(m) + 1, 0);
-        if (!end(m)) {
+        if (!maker_end(m)) {
             m->p->n--;
             break;
         }
-        begin(m);
+        maker_begin(m);
         o.reg = fuzz_one_in(m->f, 2) ? 4 : 2;
-        encode(m, 0, 0xff, &o);
+        maker_encode(m, 0, 0xff, &o);
         break;
     }
 }
@@ -534,11 +515,11 @@ static void make_branch(struct maker *m)
 static void make_extend(struct maker *m)
 {
     static const uint32_t opcodes[] = {0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf};
-    struct operands o = pick(m, MAX(pick_size(m), 2u));
+    struct operands o = maker_pick(m, MAX(pick_size(m), 2u));
 
     if (m->wide && fuzz_one_in(m->f, 6)) {
         o.size = 8;
-        encode(m, 0, 0x63, &o);
+        maker_encode(m, 0, 0x63, &o);
         return;
     }
     if (fuzz_one_in(m->f, 3)) { /* of AH to BH */
@@ -547,15 +528,15 @@ static void make_extend(struct maker *m)
         o.reg &= 7;
         o.size = MIN(o.size, 4u);
     }
-    encode(m, 0, FUZZ_PICK(m->f, opcodes), &o);
+    maker_encode(m, 0, FUZZ_PICK(m->f, opcodes), &o);
 }
 
 static void make_exchange(struct maker *m)
 {
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
 
     if (o.mem && fuzz_one_in(m->f, 3))
-        byte(m, 0xf0);
+        maker_byte(m, 0xf0);
     switch (fuzz_below(m->f, 5)) {
     case 0:
         encode_sized(m, 0x0fc0, &o); /* XADD */
@@ -567,8 +548,8 @@ static void make_exchange(struct maker *m)
         if (m->i->len)
             m->i->len = 0;
         if (m->wide)
-            byte(m, 0x48 | fuzz_below(m->f, 2));
-        byte(m, 0x90 + fuzz_below(m->f, 4));
+            maker_byte(m, 0x48 | fuzz_below(m->f, 2));
+        maker_byte(m, 0x90 + fuzz_below(m->f, 4));
         break;
     default:
         encode_sized(m, 0x86, &o);
@@ -579,39 +560,39 @@ static void make_exchange(struct maker *m)
 static void make_bits(struct maker *m)
 {
     static const uint32_t tests[] = {0x0fa3, 0x0fab, 0x0fb3, 0x0fbb};
-    struct operands o = pick(m, MAX(pick_size(m), 2u));
+    struct operands o = maker_pick(m, MAX(pick_size(m), 2u));
 
     switch (fuzz_below(m->f, 6)) {
     case 0:
         o.mem = o.mem && fuzz_one_in(m->f, 4);
-        encode(m, 0, FUZZ_PICK(m->f, tests), &o);
+        maker_encode(m, 0, FUZZ_PICK(m->f, tests), &o);
         break;
     case 1:
         o.reg = 4 + fuzz_below(m->f, 4);
-        encode(m, 0, 0x0fba, &o);
-        byte(m, fuzz_u8(m->f));
+        maker_encode(m, 0, 0x0fba, &o);
+        maker_byte(m, fuzz_u8(m->f));
         break;
     case 2:
-        encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0, 0x0fbc | fuzz_below(m->f, 2), &o);
+        maker_encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0, 0x0fbc | fuzz_below(m->f, 2), &o);
         break;
     case 3:
-        encode(m, 0xf3, 0x0fb8, &o); /* POPCNT */
+        maker_encode(m, 0xf3, 0x0fb8, &o); /* POPCNT */
         break;
     case 4:
-        encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0x66, 0x0f38f6, &o); /* ADOX, ADCX */
+        maker_encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0x66, 0x0f38f6, &o); /* ADOX, ADCX */
         break;
     default:
         if (m->wide)
-            byte(m, 0x40 | fuzz_below(m->f, 16));
-        byte(m, 0x0f);
-        byte(m, 0xc8 | fuzz_below(m->f, 4)); /* BSWAP */
+            maker_byte(m, 0x40 | fuzz_below(m->f, 16));
+        maker_byte(m, 0x0f);
+        maker_byte(m, 0xc8 | fuzz_below(m->f, 4)); /* BSWAP */
         break;
     }
 }
 
 static void make_test(struct maker *m)
 {
-    struct operands o = pick(m, pick_size(m));
+    struct operands o = maker_pick(m, pick_size(m));
 
     switch (fuzz_below(m->f, 3)) {
     case 0:
@@ -636,247 +617,20 @@ static void make_string(struct maker *m)
     unsigned op = FUZZ_PICK(m->f, ops), rep = fuzz_below(m->f, 4);
 
     if (rep >= 2) {
-        byte(m, 0xb9); /* MOV ECX */
-        number(m, fuzz_below(m->f, fuzz_one_in(m->f, 8) ? 0x1000 : 16), m->half ? 2 : 4);
-        if (!end(m)) {
+        maker_byte(m, 0xb9); /* MOV ECX */
+        maker_number(m, fuzz_below(m->f, fuzz_one_in(m->f, 8) ? 0x1000 : 16), m->half ? 2 : 4);
+        if (!maker_end(m)) {
             m->p->n--;
             return;
         }
-        begin(m);
-        byte(m, 0xf0 | rep);
+        maker_begin(m);
+        maker_byte(m, 0xf0 | rep);
     }
     if (op & 1 && fuzz_one_in(m->f, 4))
-        byte(m, 0x66);
+        maker_byte(m, 0x66);
     else if (m->wide && fuzz_one_in(m->f, 3))
-        byte(m, 0x48);
-    byte(m, op);
-}
-
-static void make_sse(struct maker *m)
-{
-    static const struct {
-        uint8_t prefix;
-        uint32_t opcode;
-    } rows[] = {
-        {0, 0x0f10},    {0, 0x0f11},    {0, 0x0f28},      {0, 0x0f29},      {0x66, 0x0f6f},
-        {0x66, 0x0f7f}, {0xf3, 0x0f6f}, {0xf3, 0x0f7f},   {0xf2, 0x0f10},   {0xf2, 0x0f11},
-        {0xf3, 0x0f10}, {0xf3, 0x0f11}, {0x66, 0x0f6e},   {0x66, 0x0f7e},   {0xf3, 0x0f7e},
-        {0x66, 0x0fd6}, {0x66, 0x0fef}, {0x66, 0x0ffe},   {0x66, 0x0ffa},   {0x66, 0x0fd4},
-        {0x66, 0x0f76}, {0x66, 0x0f60}, {0x66, 0x0fdb},   {0x66, 0x0feb},   {0xf2, 0x0f58},
-        {0xf2, 0x0f59}, {0xf2, 0x0f5c}, {0xf2, 0x0f5e},   {0xf3, 0x0f58},   {0, 0x0f58},
-        {0x66, 0x0f59}, {0, 0x0f57},    {0x66, 0x0f2e},   {0, 0x0f2f},      {0xf2, 0x0f2a},
-        {0xf2, 0x0f2c}, {0xf3, 0x0f2d}, {0x66, 0x0fd7},   {0x66, 0x0f3800}, {0, 0x0f16},
-        {0, 0x0f17},    {0, 0x0f12},    {0x66, 0x0f2b},   {0, 0x0fc3},      {0xf3, 0x0f5a},
-        {0xf2, 0x0f5a}, {0xf3, 0x0fe6}, {0x66, 0x0f3817},
-    };
-    unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
-    struct operands o = pick(m, fuzz_one_in(m->f, 3) && m->wide ? 8 : m->half ? 2 : 4);
-
-    o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
-    if (!o.mem && fuzz_one_in(m->f, 2))
-        o.rm = fuzz_below(m->f, m->wide ? 16 : 8);
-    if (o.mem && fuzz_one_in(m->f, 2)) { /* aligned */
-        o.shape = SHAPE_ABSOLUTE;
-        o.disp = (int32_t)((m->half ? 0 : DATA) + fuzz_below(m->f, 0x100) * 16);
-    }
-    encode(m, rows[k].prefix, rows[k].opcode, &o);
-}
-
-/* SHA, often of one register and itself; as the hashes use them, and mixed with what touches the same
- * registers. */
-static void make_sha(struct maker *m)
-{
-    static const uint32_t opcodes[] = {0x0f38c8, 0x0f38c9, 0x0f38ca, 0x0f38cb, 0x0f38cb,
-                                       0x0f38cc, 0x0f38cd, 0x0f3acc, 0x0f3acc};
-    struct operands o = pick(m, m->half ? 2 : 4);
-    uint32_t opcode = FUZZ_PICK(m->f, opcodes);
-
-    o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
-    o.rm = fuzz_one_in(m->f, 4) ? o.reg : fuzz_below(m->f, m->wide ? 16 : 8);
-    if (o.mem && !fuzz_one_in(m->f, 4)) { /* aligned */
-        o.shape = SHAPE_ABSOLUTE;
-        o.disp = (int32_t)((m->half ? 0 : DATA) + fuzz_below(m->f, 0x100) * 16);
-    }
-    encode(m, 0, opcode, &o);
-    if (opcode == 0x0f3acc)
-        byte(m, fuzz_u8(m->f));
-}
-
-static void make_vex(struct maker *m)
-{
-    static const struct {
-        uint8_t pp, map, opcode, w, imm;
-    } rows[] = {
-        {0, 1, 0x10, 0, 0}, {0, 1, 0x11, 0, 0}, {0, 1, 0x28, 0, 0}, {1, 1, 0x6f, 0, 0},
-        {1, 1, 0x7f, 0, 0}, {2, 1, 0x6f, 0, 0}, {2, 1, 0x7f, 0, 0}, {1, 1, 0xef, 0, 0},
-        {1, 1, 0xfe, 0, 0}, {1, 1, 0xd4, 0, 0}, {0, 1, 0x58, 0, 0}, {1, 1, 0x59, 0, 0},
-        {3, 1, 0x58, 0, 0}, {3, 1, 0x10, 0, 0}, {1, 1, 0x6e, 1, 0}, {1, 1, 0x7e, 1, 0},
-        {0, 1, 0x77, 0, 0}, {1, 1, 0x76, 0, 0}, {1, 1, 0xd7, 0, 0}, {1, 2, 0x00, 0, 0},
-        {1, 2, 0x58, 0, 0}, {1, 2, 0xb8, 1, 0}, {1, 3, 0x46, 0, 1}, {1, 3, 0x39, 0, 1},
-        {1, 1, 0x2e, 0, 0}, {0, 2, 0xf2, 1, 0}, {0, 2, 0xf7, 1, 0}, {1, 2, 0xf7, 1, 0},
-        {2, 2, 0xf7, 1, 0}, {3, 2, 0xf7, 1, 0}, {3, 2, 0xf6, 1, 0}, {3, 3, 0xf0, 1, 1},
-        {0, 2, 0xf3, 1, 0}, {1, 2, 0x17, 0, 0}, {1, 2, 0x18, 0, 0}, {1, 2, 0x30, 0, 0},
-    };
-    unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
-    struct operands o = pick(m, 4);
-    bool general = rows[k].map == 2 && rows[k].opcode >= 0xf0;
-    unsigned vvvv = plain_reg(m), w = m->wide && rows[k].w && fuzz_one_in(m->f, 2);
-    bool l = !general && fuzz_one_in(m->f, 2);
-    unsigned rex = rex_bits(&o);
-
-    o.small_address &= m->wide;
-    if (!general) {
-        o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
-        vvvv = fuzz_below(m->f, m->wide ? 16 : 8);
-        rex = rex_bits(&o);
-    } else if (rows[k].opcode == 0xf3) {
-        o.reg = 1 + fuzz_below(m->f, 3); /* BLSR, BLSMSK, BLSI */
-        rex = rex_bits(&o);
-    }
-    if (rows[k].map == 3 && rows[k].opcode == 0xf0)
-        vvvv = 0; /* RORX has none */
-    if (o.segment)
-        byte(m, o.segment);
-    byte(m, 0xc4);
-    byte(m, (~rex & 7) << 5 | rows[k].map);
-    bool two = rows[k].map == 1 && rows[k].opcode != 0xef && rows[k].opcode != 0xfe &&
-               rows[k].opcode != 0xd4 && rows[k].opcode != 0x76 && rows[k].opcode < 0x58;
-    unsigned none = two || rows[k].opcode == 0x6e || rows[k].opcode == 0x7e ||
-                    rows[k].opcode == 0x6f || rows[k].opcode == 0x7f || rows[k].opcode == 0xd7 ||
-                    rows[k].opcode == 0x77 || rows[k].imm || rows[k].opcode == 0x17 ||
-                    rows[k].opcode == 0x18 || rows[k].opcode == 0x30 ||
-                    (rows[k].map == 2 && rows[k].opcode == 0x58);
-    if (rows[k].map == 3 && rows[k].opcode == 0x46)
-        none = false;
-    if ((rows[k].opcode == 0x6e || rows[k].opcode == 0x7e) || rows[k].opcode == 0xf0)
-        l = false;
-    byte(m, w << 7 | (none ? 15 : ~vvvv & (m->wide ? 15 : 7)) << 3 | (m->wide || none ? 0 : 0x40) |
-                (unsigned)l << 2 | rows[k].pp);
-    byte(m, rows[k].opcode);
-    if (rows[k].opcode != 0x77 || rows[k].map != 1)
-        modrm(m, &o);
-    if (rows[k].imm)
-        byte(m, fuzz_u8(m->f));
-}
-
-/* An aligned place, and one in the middle of the data. */
-static struct operands pick_area(struct maker *m, unsigned ext)
-{
-    struct operands o = {.size = 4, .reg = ext, .mem = true, .shape = SHAPE_ABSOLUTE};
-    o.disp = (int32_t)(DATA + 0x400 + fuzz_below(m->f, 4) * 0x200);
-    return o;
-}
-
-/* Control words that are mostly such as programs use. */
-static void make_control_word(struct maker *m)
-{
-    struct operands o = pick_area(m, 0);
-    unsigned masks = fuzz_one_in(m->f, 8) ? fuzz_below(m->f, 64) : 0x3f;
-
-    o.size = 2;
-    encode(m, 0, 0xc7, &o);
-    number(m, fuzz_below(m->f, 16) << 8 | 0x40 | masks, 2);
-    if (!end(m)) {
-        m->p->n--;
-        return;
-    }
-    begin(m);
-    o.size = 4;
-    o.reg = 5;
-    encode(m, 0, 0xd9, &o); /* FLDCW */
-}
-
-/* The whole unit to memory or from there: its image is seldom what was stored. */
-static void make_x87_image(struct maker *m)
-{
-    static const struct {
-        uint16_t opcode;
-        uint8_t ext;
-    } rows[] = {{0xd9, 4},   {0xd9, 6},   {0xdd, 4},   {0xdd, 6}, {0x0fae, 0},
-                {0x0fae, 1}, {0x0fae, 0}, {0x0fae, 1}, {0xd9, 6}, {0xdd, 6}};
-    unsigned k = fuzz_below(m->f, ARRAY_LEN(rows));
-    struct operands o = pick_area(m, rows[k].ext);
-
-    if (fuzz_one_in(m->f, 4))
-        pick_memory(m, &o);
-    encode(m, 0, rows[k].opcode, &o);
-}
-
-static void make_x87_registers(struct maker *m)
-{
-    static const uint16_t often[] = {
-        0xd9c0, 0xd9c8, 0xd9e8, 0xd9ee, 0xd9eb, 0xd8c1, 0xdec1, 0xdec9, 0xdee9, 0xdef9, 0xd8f1,
-        0xddd8, 0xddd9, 0xd9e0, 0xd9e1, 0xd9fa, 0xd9fc, 0xd9e5, 0xd9e4, 0xdfe0, 0xdbf1, 0xdff1,
-        0xdbe9, 0xdfe9, 0xdac1, 0xdbd1, 0xdac9, 0xddc1, 0xd9f7, 0xd9f6, 0xdbe2, 0xdbe3};
-    unsigned op = FUZZ_PICK(m->f, often);
-
-    if (fuzz_one_in(m->f, 3))
-        op = 0xd8c0 | fuzz_below(m->f, 8) << 8 | fuzz_below(m->f, 64);
-    else if (fuzz_one_in(m->f, 2) && (op >> 8 != 0xd9 || (op & 0xff) < 0xd0))
-        op ^= fuzz_below(m->f, 8);
-    byte(m, op >> 8);
-    byte(m, op & 0xff);
-}
-
-static void make_x87(struct maker *m)
-{
-    struct operands o = pick(m, 4);
-
-    switch (fuzz_below(m->f, 24)) {
-    case 0:
-        make_control_word(m);
-        break;
-    case 1:
-        make_x87_image(m);
-        break;
-    case 2:
-        byte(m, 0x9b);
-        break;
-    case 3: /* a transcendental or another one that is in software */
-        byte(m, 0xd9);
-        byte(m, 0xf0 + fuzz_below(m->f, 16));
-        break;
-    case 4:
-    case 5:
-    case 6:
-    case 7:
-    case 8:
-    case 9:
-    case 10:
-        pick_memory(m, &o);
-        o.reg = fuzz_below(m->f, 8);
-        if (o.reg == 4 || o.reg == 5 || o.reg == 6) /* FLDCW, images: above */
-            o.reg = fuzz_one_in(m->f, 8) ? o.reg : 0;
-        encode(m, 0, 0xd8 + fuzz_below(m->f, 8), &o);
-        break;
-    default:
-        make_x87_registers(m);
-        break;
-    }
-}
-
-static void make_mmx(struct maker *m)
-{
-    static const uint32_t rows[] = {
-        0x0f6e, 0x0f6f, 0x0f7e, 0x0f7f, 0x0ffc, 0x0ffd, 0x0ffe, 0x0fd4, 0x0fef,   0x0feb,
-        0x0fdb, 0x0fdf, 0x0fd5, 0x0fe5, 0x0ff5, 0x0f60, 0x0f61, 0x0f6a, 0x0f63,   0x0f67,
-        0x0f74, 0x0f66, 0x0fd1, 0x0ff2, 0x0fe1, 0x0fd8, 0x0fdc, 0x0fe0, 0x0f3800, 0x0f381d,
-        0x0fd7, 0x0f77, 0x0f70, 0x0f71, 0x0f73, 0x0fc4, 0x0fc5, 0x0fe7, 0x0f6b,   0x0ff6};
-    uint32_t op = FUZZ_PICK(m->f, rows);
-    struct operands o = pick(m, m->wide && fuzz_one_in(m->f, 4) ? 8 : 4);
-
-    if (op == 0x0f77) {
-        byte(m, 0x0f);
-        byte(m, 0x77);
-        return;
-    }
-    if (op == 0x0f71 || op == 0x0f73) {
-        o.reg = op == 0x0f71 ? 2 + 2 * fuzz_below(m->f, 3) : 2 + 4 * fuzz_below(m->f, 2);
-        o.mem = false;
-    }
-    encode(m, 0, op, &o);
-    if (op == 0x0f70 || op == 0x0f71 || op == 0x0f73 || op == 0x0fc4 || op == 0x0fc5)
-        byte(m, fuzz_u8(m->f) & (fuzz_one_in(m->f, 4) ? 0xff : 31));
+        maker_byte(m, 0x48);
+    maker_byte(m, op);
 }
 
 static void make_flags(struct maker *m)
@@ -886,16 +640,16 @@ static void make_flags(struct maker *m)
     unsigned op = FUZZ_PICK(m->f, ops);
 
     if ((op == 0x98 || op == 0x99) && m->wide && fuzz_one_in(m->f, 2))
-        byte(m, 0x48);
-    byte(m, op);
+        maker_byte(m, 0x48);
+    maker_byte(m, op);
     if (op == 0x9d && fuzz_one_in(m->f, 2)) { /* POPF after a PUSHF */
         m->i->bytes[0] = 0x9c;
-        if (!end(m)) {
+        if (!maker_end(m)) {
             m->p->n--;
             return;
         }
-        begin(m);
-        byte(m, 0x9d);
+        maker_begin(m);
+        maker_byte(m, 0x9d);
     }
 }
 
@@ -912,20 +666,20 @@ static void make_self_write(struct maker *m)
         into = m->p->insn[target].len - 1u;
 
     if (m->half) {
-        byte(m, 0x2e);
-        byte(m, op == 0 ? 0xc6 : 0x80);
-        byte(m, 0x06);
+        maker_byte(m, 0x2e);
+        maker_byte(m, op == 0 ? 0xc6 : 0x80);
+        maker_byte(m, 0x06);
         lead_to(m, PLACE_ABS16, target, into);
         immediate(m, 1);
         return;
     }
     /* MOV, or an addition that takes every time around */
-    byte(m, op == 0 ? (size == 1 ? 0xc6 : 0xc7) : (size == 1 ? 0x80 : 0x81));
+    maker_byte(m, op == 0 ? (size == 1 ? 0xc6 : 0xc7) : (size == 1 ? 0x80 : 0x81));
     if (m->wide) {
-        byte(m, 0x04);
-        byte(m, 0x25);
+        maker_byte(m, 0x04);
+        maker_byte(m, 0x25);
     } else {
-        byte(m, 0x05);
+        maker_byte(m, 0x05);
     }
     lead_to(m, PLACE_ABS32, target, into);
     immediate(m, size);
@@ -963,7 +717,7 @@ static void make_one(struct maker *m)
     n = fuzz_below(m->f, sum);
     for (k = 0; n >= kinds[k].weight[m->style]; k++)
         n -= kinds[k].weight[m->style];
-    begin(m);
+    maker_begin(m);
     kinds[k].make(m);
 }
 
@@ -985,7 +739,7 @@ void program_make(struct program *p, struct bench *b)
     p->skewed = b->mode == PROT32 && fuzz_one_in(f, 2);
     do
         make_one(&m);
-    while (end(&m) && p->n < n);
+    while (maker_end(&m) && p->n < n);
     for (unsigned k = 0; k < p->n; k++) {
         p->keep[k] = true;
         p->insn[k].target = (uint8_t)MIN(p->insn[k].target, p->n);
