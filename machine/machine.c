@@ -84,6 +84,7 @@ static const struct vm_field machine_fields[] = {
     VM_SKIP(struct tnm_machine, vga_bios, "the VGA's memory has what the guest sees of it"),
     VM_SKIP(struct tnm_machine, kernel, "fw_cfg has what the guest sees of it"),
     VM_SKIP(struct tnm_machine, initrd, "fw_cfg has what the guest sees of it"),
+    VM_SKIP(struct tnm_machine, kernel_image, "made from the kernel"),
     VM_SKIP(struct tnm_machine, fw_items,
             "a copy of what fw_cfg has; snapshots have it as contents"),
     VM_SKIP(struct tnm_machine, wallclock, "read once, at power-on; the CMOS clock keeps it"),
@@ -437,6 +438,7 @@ void tnm_destroy(tnm_machine *m)
     blob_free(&m->vga_bios);
     blob_free(&m->kernel);
     blob_free(&m->initrd);
+    blob_free(&m->kernel_image);
     blob_free(&m->fw_items);
     for (unsigned i = 0; i < m->ncfg_strings; i++)
         free(m->cfg_strings[i]);

@@ -86,6 +86,7 @@ struct tnm_machine {
     struct blob bios, vga_bios;
     uint64_t bios_ra;
     struct blob kernel, initrd;
+    struct blob kernel_image; /* multiboot: the kernel as it is loaded */
     struct blob fw_items; /* what fw_cfg has beside them, as fw_cfg_write writes it */
     struct snap_file *origin; /* while it is made: the snapshot that has these four; NULL: files */
 

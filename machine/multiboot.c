@@ -183,8 +183,7 @@ bool multiboot_setup(struct tnm_machine *m, struct error *err)
     ok = flags & MB_ADDRESSES ? load_addresses(m, header, &img, err) : load_elf(m, &img, err);
     if (!ok)
         return false;
-    blob_free(&m->kernel);
-    m->kernel = (struct blob){img.data, img.hi - img.lo};
+    m->kernel_image = (struct blob){img.data, img.hi - img.lo};
 
     uint64_t mod_at = align_up(img.hi, PAGE_SIZE);
     if (m->initrd.data && !range_ok(m, mod_at, m->initrd.size))
@@ -217,9 +216,9 @@ bool multiboot_setup(struct tnm_machine *m, struct error *err)
          (!m->initrd.data ||
           fw_cfg_add_ref(fw, FW_CFG_INITRD_DATA, m->initrd.data, m->initrd.size)) &&
          fw_cfg_add_u32(fw, FW_CFG_KERNEL_ADDR, (uint32_t)img.lo) &&
-         fw_cfg_add_u32(fw, FW_CFG_KERNEL_SIZE, (uint32_t)m->kernel.size) &&
+         fw_cfg_add_u32(fw, FW_CFG_KERNEL_SIZE, (uint32_t)m->kernel_image.size) &&
          fw_cfg_add_u32(fw, FW_CFG_KERNEL_ENTRY, img.entry) &&
-         fw_cfg_add_ref(fw, FW_CFG_KERNEL_DATA, m->kernel.data, m->kernel.size);
+         fw_cfg_add_ref(fw, FW_CFG_KERNEL_DATA, m->kernel_image.data, m->kernel_image.size);
     if (!ok)
         return error_set(err, ERR_NOMEM, "no memory to pass on the kernel");
     return kernel_add_rom(m, "genroms/multiboot.bin", rom_multiboot, rom_multiboot_size, err);
