@@ -125,7 +125,8 @@ static void track_hot(struct tr *t)
         renew(t, reg_field(t, t->i->reg));
     n = tr_find(t, IR_WRITE);
     if (n && !tr_dst_is_mem(t)) {
-        if (known_value(t, tr_node(t, n->a), dst, &base, &plus))
+        /* Of an exchange the other value is not known any more. */
+        if (!tr_find(t, IR_WRITE_SRC) && known_value(t, tr_node(t, n->a), dst, &base, &plus))
             set_value(t, dst, base, plus);
         else
             renew(t, dst);
