@@ -21,6 +21,7 @@
 #define TLB_SIZE   (1u << TLB_BITS)
 #define MMU_SPACES 8
 #define TLB_INVALID UINT64_MAX
+#define MMU_MANY    UINT64_MAX
 #define TLB_CODE_BITS 2048u
 
 enum mmu_index { MMU_USER, MMU_SUPER, MMU_SUPER_AC, MMU_INDEXES };
@@ -99,6 +100,9 @@ struct mmu {
     struct physmap *map;
     struct tlb *tlb;      /* of the current address space: use tlb->e[index] */
     struct tlb *spaces;   /* MMU_SPACES of them */
+    /* By page of the store: its linear page plus 1 if all write tags for it that there may be are for that,
+     * 0 if there are none, MMU_MANY. */
+    uint64_t *write_lin;
     uint16_t space_pcid[MMU_SPACES];
     uint64_t space_used[MMU_SPACES]; /* for choosing the oldest; 0: empty */
     bool space_large[MMU_SPACES];    /* holds pieces of large pages: INVLPG must flush all */

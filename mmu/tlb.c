@@ -6,6 +6,7 @@
  *    that mmu_protect_ra is called when the page gets a flag, and only if the page's D bit is set.
  *    With CPUs on threads, mmu_protect_ra waits until this CPU is between two blocks: a tag that has
  *    been compared holds until the end of the instruction.
+ *  - Then write_lin knows the linear page of the tag, too.
  *  - An entry that is not all TLB_INVALID has its bit in `used`.
  *  - Entries of a table were walked under the current CR0, CR4, EFER and A20: changes flush.
  */
@@ -155,6 +156,11 @@ static void space_enter(struct mmu *u, uint16_t pcid)
     u->tlb = &u->spaces[n];
 }
 
+static size_t write_lin_bytes(const struct physmap *map)
+{
+    return (size_t)(map->store_size >> PAGE_SHIFT) * sizeof(uint64_t);
+}
+
 bool mmu_init(struct mmu *u, struct physmap *map)
 {
     memset(u, 0, sizeof(*u));
@@ -163,16 +169,23 @@ bool mmu_init(struct mmu *u, struct physmap *map)
     u->a20_mask = UINT64_MAX;
     u->has_1g = u->has_pse36 = true;
     u->spaces = hostmem_alloc_huge(MMU_SPACES * sizeof(struct tlb));
-    if (!u->spaces)
+    u->write_lin = hostmem_alloc(write_lin_bytes(map));
+    if (!u->spaces || !u->write_lin) {
+        mmu_fini(u);
         return false;
+    }
     space_enter(u, 0);
     return true;
 }
 
 void mmu_fini(struct mmu *u)
 {
-    hostmem_free(u->spaces, MMU_SPACES * sizeof(struct tlb));
+    if (u->spaces)
+        hostmem_free(u->spaces, MMU_SPACES * sizeof(struct tlb));
+    if (u->write_lin)
+        hostmem_free(u->write_lin, write_lin_bytes(u->map));
     u->spaces = u->tlb = NULL;
+    u->write_lin = NULL;
 }
 
 /* ---- flushes --------------------------------------------------------------------------------- */
@@ -275,26 +288,60 @@ void mmu_invpcid_all(struct mmu *u, bool global_too)
     flush_spaces(u, global_too);
 }
 
-void mmu_protect_ra(struct mmu *u, uint64_t ra, uint64_t size)
+/* The write tag of e, which is in use, if it is for pages at host address host. */
+static inline void protect_entry(struct tlb_entry *e, uint64_t host, uint64_t size)
 {
-    uint64_t host = (uint64_t)(uintptr_t)u->map->store + ra;
+    uint64_t page = (e->write & PAGE_MASK) + e->addend;
 
-    for (int i = 0; i < MMU_SPACES; i++) {
-        struct tlb *t = &u->spaces[i];
-        if (!u->space_used[i])
-            continue;
-        for (unsigned index = 0; index < MMU_INDEXES; index++) {
-            for (unsigned w = 0; w < WORDS; w++) {
-                for (uint64_t bits = t->used[index][w]; bits; bits &= bits - 1) {
-                    struct tlb_entry *e = &t->e[index][w * 64 + (unsigned)__builtin_ctzll(bits)];
-                    uint64_t page = (e->write & PAGE_MASK) + e->addend;
-                    if (!(e->write & (TLB_IO | TLB_NONE)) &&
-                        page + (PAGE_SIZE - 1) - host < size + (PAGE_SIZE - 1))
-                        e->write |= TLB_FLAGGED;
-                }
-            }
+    if (!(e->write & (TLB_IO | TLB_NONE)) &&
+        page + (PAGE_SIZE - 1) - host < size + (PAGE_SIZE - 1))
+        e->write |= TLB_FLAGGED;
+}
+
+static void protect_all(struct tlb *t, uint64_t host, uint64_t size)
+{
+    for (unsigned index = 0; index < MMU_INDEXES; index++) {
+        for (unsigned w = 0; w < WORDS; w++) {
+            for (uint64_t bits = t->used[index][w]; bits; bits &= bits - 1)
+                protect_entry(&t->e[index][w * 64 + (unsigned)__builtin_ctzll(bits)], host, size);
         }
     }
+}
+
+/* Of one slot: entries that are not in use have no write tag. */
+static void protect_slot(struct tlb *t, unsigned slot, uint64_t host)
+{
+    for (unsigned index = 0; index < MMU_INDEXES; index++)
+        protect_entry(&t->e[index][slot], host, PAGE_SIZE);
+}
+
+/* A write tag for a page of the store is in the TLB from now on. */
+static void note_write(struct mmu *u, uint64_t lin, uint64_t ra)
+{
+    uint64_t *w = &u->write_lin[ra >> PAGE_SHIFT], page = (lin >> PAGE_SHIFT) + 1;
+
+    *w = !*w || *w == page ? page : MMU_MANY;
+}
+
+void mmu_protect_ra(struct mmu *u, uint64_t ra, uint64_t size)
+{
+    uint64_t host = (uint64_t)(uintptr_t)u->map->store + align_down(ra, PAGE_SIZE);
+    bool one = (ra & ~PAGE_MASK) + size <= PAGE_SIZE;
+    uint64_t lin = one ? u->write_lin[ra >> PAGE_SHIFT] : MMU_MANY;
+
+    size = align_up((ra & ~PAGE_MASK) + size, PAGE_SIZE);
+    if (!lin)
+        return;
+    for (int i = 0; i < MMU_SPACES; i++) {
+        if (!u->space_used[i])
+            continue;
+        if (lin == MMU_MANY)
+            protect_all(&u->spaces[i], host, size);
+        else
+            protect_slot(&u->spaces[i], (unsigned)(lin - 1) & (TLB_SIZE - 1), host);
+    }
+    if (one)
+        u->write_lin[ra >> PAGE_SHIFT] = 0;
 }
 
 /* ---- watches --------------------------------------------------------------------------------- */
@@ -427,8 +474,11 @@ static struct tlb_entry *tlb_fill(struct mmu *u, uint64_t lin, enum mmu_access a
      * read-modify-write instructions read. */
     if (p.write_ra != RA_NONE && p.write_ra == p.read_ra) {
         write_bits = TLB_FLAGGED;
-        if (!p.flags && !(x.write && physmap_note_tlb(u->map, u->cpu, p.write_ra)))
+        if (!p.flags && !(x.write && physmap_note_tlb(u->map, u->cpu, p.write_ra))) {
             write_bits = 0;
+            if (x.write)
+                note_write(u, lin, p.write_ra);
+        }
     }
     e->read = x.read ? page | read_bits | watched : TLB_INVALID;
     e->write = x.write ? page | write_bits | watched : TLB_INVALID;
@@ -507,6 +557,7 @@ static inline bool part_get(struct mmu *u, uint64_t lin, unsigned size, enum mmu
         if (!physmap_flags(u->map, ra)) {
             e->write &= ~(uint64_t)TLB_FLAGGED;
             physmap_note_tlb(u->map, u->cpu, ra);
+            note_write(u, lin, ra);
             p->flagged = false;
         }
         outside_leave(u);
