@@ -11,7 +11,7 @@
 
 #define HASH_BYTES     256u /* of the arena for each list: fewer than a block has */
 #define BLOCK_ALIGN    32u
-#define PAGE_HASH_SIZE 4096u
+#define PAGE_HASH_SIZE 32768u
 #define INSN_MAX       15u  /* bytes of the longest instruction */
 #define BLOCK_BYTES    240u /* no instruction begins after so many */
 #define CODE_COPY      (BLOCK_BYTES + INSN_MAX)
@@ -33,7 +33,7 @@ struct jump {
     struct block *to;
     uint64_t time; /* of the block: fifo_time() */
 };
-#define JUMPS 4096u
+#define JUMPS 16384u
 
 struct block_cache {
     uint8_t *arena;
@@ -64,7 +64,7 @@ static size_t hash_bytes(const struct block_cache *c)
 
 struct block_cache *block_cache_new(size_t arena_bytes)
 {
-    struct block_cache *c = hostmem_alloc(sizeof(*c));
+    struct block_cache *c = hostmem_alloc_huge(sizeof(*c));
     if (!c)
         return NULL;
     fifo_init(&c->room, arena_bytes);
