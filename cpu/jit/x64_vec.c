@@ -95,9 +95,9 @@ static bool is_vector(const struct insn_row *row)
     return row->attr & (AT_SSE | AT_AVX);
 }
 
-static bool by_sha_routines(const struct insn_row *row)
+static bool by_sha_routines(const struct tr *t, const struct insn_row *row)
 {
-    return row->feature == F_SHA && !x64_host_has(F_SHA) && tr_sha_can();
+    return row->feature == F_SHA && !tr_host_has(t, F_SHA) && t->j->thunk.sha256;
 }
 
 bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
@@ -111,7 +111,7 @@ bool tr_is_native(const struct tr *t, const struct insn *i, enum jit_vec *vec)
         return false;
     if (is_hint(row))
         return true;
-    if (!tr_host_has(t, (enum cpu_feature)row->feature) && !by_sha_routines(row))
+    if (!tr_host_has(t, (enum cpu_feature)row->feature) && !by_sha_routines(t, row))
         return false;
     if (is_vector(row) && !(t->b->mode & (avx ? MODE_AVX : MODE_SSE)))
         return false;
@@ -205,7 +205,7 @@ bool tr_native(struct tr *t)
         }
         reg = tr_reg(t, i->reg).is_mem ? TMP1 : x64_host_of[i->reg];
     }
-    if (by_sha_routines(row))
+    if (by_sha_routines(t, row))
         tr_flags_clobber(t);
     if (insn_is_mem(i)) {
         bool aligned = row->attr & AT_ALIGN;
@@ -223,7 +223,7 @@ bool tr_native(struct tr *t)
             rm = x64_r(TMP1);
         }
     }
-    if (by_sha_routines(row)) {
+    if (by_sha_routines(t, row)) {
         tr_sha(t, rm);
         return true;
     }
