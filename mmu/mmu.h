@@ -17,7 +17,7 @@
 #include "mmu/physmap.h"
 #include "snapshots/vmstate.h"
 
-#define TLB_BITS   10
+#define TLB_BITS   12
 #define TLB_SIZE   (1u << TLB_BITS)
 #define MMU_SPACES 8
 #define TLB_INVALID UINT64_MAX

@@ -117,7 +117,7 @@ static bool add_chain(struct tr *t, unsigned prefix)
     unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
     struct x64_rm rm, dst = tr_reg(t, t->i->reg);
 
-    if (dst.is_mem || !tr_host_has(t, F_ADX))
+    if (!tr_host_has(t, F_ADX))
         return false;
     if (t->f.recipe.regs >> t->i->reg & 1) /* the flag is read even if none is needed afterwards */
         tr_flags_store(t);
@@ -125,7 +125,20 @@ static bool add_chain(struct tr *t, unsigned prefix)
     if (!source(t, size, &rm))
         return false;
     tr_flags_exact(t);
-    x64_op(&t->x, prefix, 0x0f38f6, size, dst.base, rm, 0);
+    if (dst.is_mem)
+        x64_load(&t->x, size, TMP0, dst);
+    x64_op(&t->x, prefix, 0x0f38f6, size, dst.is_mem ? TMP0 : dst.base, rm, 0);
+    if (dst.is_mem)
+        tr_write_reg(t, t->i->reg, size, TMP0);
+    tr_flags_set(t, t->f.af_clear, NULL);
+    return true;
+}
+
+/* CLC, STC, CMC */
+static bool set_carry(struct tr *t, unsigned opcode)
+{
+    tr_flags_exact(t);
+    x64_byte(&t->x, opcode);
     tr_flags_set(t, t->f.af_clear, NULL);
     return true;
 }
@@ -135,13 +148,18 @@ static bool multiply_no_flags(struct tr *t)
     unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
     struct x64_rm rm, hi = tr_reg(t, t->i->reg), lo = tr_reg(t, t->i->vvvv);
 
-    if (hi.is_mem || lo.is_mem || !tr_host_has(t, F_BMI2))
+    if (!tr_host_has(t, F_BMI2))
         return false;
     tr_reg_changes(t, t->i->reg);
     tr_reg_changes(t, t->i->vvvv);
     if (!source(t, size, &rm))
         return false;
-    x64_vex(&t->x, 2, 3, size == 8, 0, lo.base, 0xf6, hi.base, rm);
+    x64_vex(&t->x, 2, 3, size == 8, 0, lo.is_mem ? TMP0 : lo.base, 0xf6, hi.is_mem ? TMP1 : hi.base,
+            rm);
+    if (lo.is_mem) /* where both are one register, it gets the upper half */
+        tr_write_reg(t, t->i->vvvv, size, TMP0);
+    if (hi.is_mem)
+        tr_write_reg(t, t->i->reg, size, TMP1);
     return true;
 }
 
@@ -230,6 +248,9 @@ bool tr_is_general(const struct insn *i)
     case 0x0fbb:
     case 0x0fba:
     case 0x0f38f6:
+    case 0xf5:
+    case 0xf8:
+    case 0xf9:
         return true;
     case 0x0fb1:
     case 0x0fc1:
@@ -253,6 +274,8 @@ bool tr_general(struct tr *t)
                                    : add_chain(t, row->prefix == P_66 ? 0x66 : 0xf3);
     if (row->opcode == 0xf6 && row->form_reg >= 4)
         return byte_product_or_quotient(t, row->form_reg);
+    if (row->opcode == 0xf5 || row->opcode == 0xf8 || row->opcode == 0xf9)
+        return set_carry(t, row->opcode);
     if (is_byte(t->i) || row->prefix != P_ANY)
         return false;
     switch (row->opcode) {

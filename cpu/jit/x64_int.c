@@ -9,20 +9,9 @@ static bool src_is_mem(const struct tr *t)
     return t->ir[t->k].form == HF_RM;
 }
 
-/* The number of a register operand of size bytes; false for AH to BH. */
-static bool reg_number(unsigned field, unsigned size, unsigned *n)
-{
-    if (size > 1) {
-        *n = field;
-        return true;
-    }
-    *n = field >> 3;
-    return (field & 7) == 0;
-}
-
 static bool dst_number(const struct tr *t, unsigned *n)
 {
-    return reg_number(src_is_mem(t) ? t->i->reg : t->i->rm, t->i->size, n);
+    return tr_reg_number(src_is_mem(t) ? t->i->reg : t->i->rm, t->i->size, n);
 }
 
 static uint32_t bit(unsigned n)
@@ -59,7 +48,7 @@ static bool mov_to_reg(struct tr *t, const struct ir_node *v)
 
     if (!dst_number(t, &n))
         return false;
-    if (v->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
+    if (v->op == IR_SRC && !src_is_mem(t) && !tr_reg_number(t->i->reg, size, &m))
         return false;
     tr_reg_changes(t, n);
     dst = tr_reg(t, n);
@@ -90,7 +79,7 @@ static bool mov_to_mem(struct tr *t, const struct ir_node *v)
     unsigned n = 0, size = t->i->size;
     struct x64_rm rm, src;
 
-    if (v->op == IR_SRC && !reg_number(t->i->reg, size, &n))
+    if (v->op == IR_SRC && !tr_reg_number(t->i->reg, size, &n))
         return false;
     if (!tr_mem_check(t, size, true, false, &rm))
         return false;
@@ -115,14 +104,14 @@ static bool extend(struct tr *t, const struct ir_node *v)
     struct x64_rm rm;
     bool high = false;
 
-    if (!reg_number(src_is_mem(t) ? t->i->reg : t->i->rm, size, &n))
+    if (!tr_reg_number(src_is_mem(t) ? t->i->reg : t->i->rm, size, &n))
         return false;
     tr_reg_changes(t, n);
     if (src_is_mem(t)) {
         if (!tr_mem_check(t, from, false, false, &rm))
             return false;
     } else {
-        high = !reg_number(t->i->reg, from, &m);
+        high = !tr_reg_number(t->i->reg, from, &m);
         rm = tr_reg(t, m);
         if (high) { /* by way of AH */
             x64_load(&t->x, 4, RAX, rm);
@@ -242,7 +231,7 @@ static bool exchange(struct tr *t)
     unsigned n, m, size = t->i->size;
     struct x64_rm rm, src;
 
-    if (!reg_number(t->i->reg, size, &m))
+    if (!tr_reg_number(t->i->reg, size, &m))
         return false;
     src = tr_reg(t, m);
     if (tr_dst_is_mem(t)) {
@@ -262,7 +251,7 @@ static bool exchange(struct tr *t)
         tr_write_reg(t, m, size, TMP1);
         return true;
     }
-    if (!reg_number(t->i->rm, size, &n))
+    if (!tr_reg_number(t->i->rm, size, &n))
         return false;
     if (tr_find(t, IR_DST) && n == m)
         return true; /* XCHG of the accumulator with itself is NOP, also where it would clear bits */
@@ -359,7 +348,7 @@ static bool alu_to_reg(struct tr *t, enum x64_alu alu, const struct ir_node *b)
 
     if (!dst_number(t, &n))
         return !src_is_mem(t) && high_byte_by_imm(t, alu, false, b);
-    if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
+    if (b->op == IR_SRC && !src_is_mem(t) && !tr_reg_number(t->i->reg, size, &m))
         return false;
     dst = tr_reg(t, n);
     if (b->op == IR_SRC && src_is_mem(t)) {
@@ -402,7 +391,7 @@ static bool alu_to_mem(struct tr *t, enum x64_alu alu, const struct ir_node *b)
     struct x64_rm rm, src;
     struct x64 *x = &t->x;
 
-    if (b->op == IR_SRC && !reg_number(t->i->reg, size, &m))
+    if (b->op == IR_SRC && !tr_reg_number(t->i->reg, size, &m))
         return false;
     if (alu == X_ADC || alu == X_SBB)
         tr_flags_prepare(t); /* while TMP0 is free */
@@ -503,7 +492,7 @@ static bool compare(struct tr *t, const struct ir_node *v)
 
     if (!tr_dst_is_mem(t) && !dst_number(t, &n))
         return !src_is_mem(t) && high_byte_by_imm(t, X_CMP, test, b);
-    if (b->op == IR_SRC && !src_is_mem(t) && !reg_number(t->i->reg, size, &m))
+    if (b->op == IR_SRC && !src_is_mem(t) && !tr_reg_number(t->i->reg, size, &m))
         return false;
     a = tr_reg(t, n);
     if (tr_dst_is_mem(t) || src_is_mem(t)) {
@@ -560,123 +549,7 @@ static bool compare(struct tr *t, const struct ir_node *v)
     return true;
 }
 
-/* ---- shifts and products ------------------------------------------------------------------------ */
-
-static const uint8_t shift_ext[] = {X_SHL, X_SHR, X_SAR, X_ROL, X_ROR};
-
-static void emit_shift(struct tr *t, unsigned how, unsigned size, struct x64_rm rm, int count)
-{
-    if (count < 0)
-        x64_shift_cl(&t->x, shift_ext[how], size, rm);
-    else
-        x64_shift_imm(&t->x, shift_ext[how], size, rm, (unsigned)count);
-}
-
-/* Guest register n; a count of -1 is CL. */
-static void shift_reg(struct tr *t, unsigned how, unsigned n, int count)
-{
-    struct x64_rm rm = tr_reg(t, n);
-    unsigned size = t->i->size;
-
-    if (rm.is_mem && size == 4) {
-        x64_load(&t->x, 4, TMP0, rm);
-        emit_shift(t, how, 4, x64_r(TMP0), count);
-        tr_write_reg(t, n, 4, TMP0);
-    } else {
-        emit_shift(t, how, size, rm, count);
-    }
-}
-
-static bool shift_by_imm(struct tr *t, unsigned how, unsigned count)
-{
-    unsigned n, size = t->i->size;
-    bool rotate = how >= IR_ROL, live = tr_flags_live_after(t), af_clear = true;
-    enum of_fix of = OF_HOST;
-    struct x64_rm rm;
-
-    if (!count || (!rotate && count >= size * 8) || (rotate && count > 1 && live))
-        return false;
-    if (count > 1 && !rotate)
-        of = how == IR_SHL ? OF_SF_CF : OF_CLEAR;
-    if (tr_dst_is_mem(t)) {
-        if (rotate && live)
-            return false; /* the flags it keeps, and the address, both want TMP0 */
-        if (!tr_mem_check(t, size, true, false, &rm))
-            return false;
-        emit_shift(t, how, size, rm, (int)count);
-    } else {
-        if (!dst_number(t, &n))
-            return false;
-        if (rotate && live) {
-            tr_flags_exact(t);
-            af_clear = t->f.af_clear;
-        }
-        shift_reg(t, how, n, (int)count);
-    }
-    tr_flags_set_by_shift(t, af_clear, of);
-    return true;
-}
-
-/* A count of 0 leaves the flags alone: the new ones go to memory only if there are any. */
-static bool shift_by_cl(struct tr *t, unsigned how)
-{
-    unsigned n, size = t->i->size;
-    bool live = tr_flags_live_after(t);
-    struct x64_rm rm;
-
-    if (live && (how >= IR_ROL || size < 4 || tr_dst_is_mem(t)))
-        return false;
-    if (tr_dst_is_mem(t)) {
-        if (!tr_mem_check(t, size, true, false, &rm))
-            return false;
-        emit_shift(t, how, size, rm, -1);
-        tr_flags_set(t, true, NULL);
-        return true;
-    }
-    if (!dst_number(t, &n))
-        return false;
-    if (!live) {
-        shift_reg(t, how, n, -1);
-        tr_flags_set(t, true, NULL);
-        return true;
-    }
-    tr_flags_store(t);
-    x64_test_imm(&t->x, 1, x64_r(RCX), size == 8 ? 63 : 31);
-    uint8_t *over = x64_jcc(&t->x, CC_Z);
-    shift_reg(t, how, n, -1);
-    if (how == IR_SHR) {       /* OF is the next bit below the sign, as for a count of 1 */
-        x64_byte(&t->x, 0x9f); /* lahf */
-        x64_load(&t->x, size, TMP1, tr_reg(t, n));
-        x64_shift_imm(&t->x, X_SHR, size, x64_r(TMP1), size * 8 - 2);
-        x64_load(&t->x, 1, RAX, x64_r(TMP1));
-        tr_put_host_flags(&t->x, true);
-    } else {
-        memset(&t->f, 0, sizeof(t->f));
-        t->f.native = t->f.af_clear = true;
-        t->f.of = how == IR_SHL ? OF_SF_CF : OF_CLEAR;
-        tr_flags_store(t);
-    }
-    if (!t->x.overflow)
-        x64_resolve(over, t->x.p);
-    if (size == 4) { /* in any case */
-        rm = tr_reg(t, n);
-        if (rm.is_mem)
-            x64_store_imm(&t->x, 4, x64_m(RBP, rm.disp + 4), 0);
-        else
-            x64_load(&t->x, 4, rm.base, rm);
-    }
-    tr_flags_in_memory(t);
-    return true;
-}
-
-static bool shift(struct tr *t, const struct ir_node *v)
-{
-    const struct ir_node *count = tr_node(t, v->b);
-
-    if (count->op == IR_IMM)
-        return shift_by_imm(t, v->aux, (unsigned)count->imm & (t->i->size == 8 ? 63 : 31));
-    return shift_by_cl(t, v->aux);
-}
+/* ---- products ----------------------------------------------------------------------------------- */
 
 /* CF and OF as the host's; SF and PF of the result, AF and ZF clear. */
 static void store_product_flags(struct tr *t, struct x64_rm dst, unsigned size)
@@ -817,7 +690,7 @@ bool tr_hot(struct tr *t)
     if (tr_flow(t, &done))
         return done;
     if ((n = tr_find(t, IR_SHIFT)))
-        return shift(t, n);
+        return tr_shift(t, n);
     if ((n = tr_find(t, IR_MULTIPLY)))
         return multiply(t, n);
     if (tr_find(t, IR_WIDEN_A))

@@ -27,8 +27,9 @@ static struct x64_rm vec_field(unsigned n, unsigned half)
     return x64_m(RBP, CPU_OFF(xmm) + (int32_t)(n * sizeof(union vec) + half * 16));
 }
 
-/* Guest vectors to memory, whatever part of them is in registers. Ends with the host's own MXCSR. */
-static void vec_to_memory(struct jit *j, struct x64 *x)
+/* Guest vectors to memory, whatever part of them is in registers, and MXCSR, if its own place is to hold the
+ * host's: code with integers only does not care. */
+static void vec_store(struct jit *j, struct x64 *x, bool mxcsr)
 {
     x64_alu_imm(x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
     uint8_t *none = x64_jcc(x, CC_C), *ymm = NULL, *done = NULL;
@@ -46,12 +47,19 @@ static void vec_to_memory(struct jit *j, struct x64 *x)
         x64_byte(x, 0x77);
         x64_resolve(done, x->p);
     }
-    x64_op(x, 0, 0x0fae, 4, 3, CPU_FIELD(fpu.mxcsr), 0);     /* stmxcsr */
-    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(tr.host_mxcsr), 0); /* ldmxcsr */
+    if (mxcsr) {
+        x64_op(x, 0, 0x0fae, 4, 3, CPU_FIELD(fpu.mxcsr), 0);     /* stmxcsr */
+        x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(tr.host_mxcsr), 0); /* ldmxcsr */
+    }
     x64_resolve(none, x->p);
 }
 
-static void vec_from_memory(struct jit *j, struct x64 *x)
+static void vec_to_memory(struct jit *j, struct x64 *x)
+{
+    vec_store(j, x, true);
+}
+
+static void xmm_load(struct jit *j, struct x64 *x)
 {
     if (j->has_avx2) {
         x64_byte(x, 0xc5);
@@ -60,35 +68,45 @@ static void vec_from_memory(struct jit *j, struct x64 *x)
     }
     for (unsigned n = 0; n < 16; n++)
         x64_op(x, 0, 0x0f10, 4, n, vec_field(n, 0), 0);
-    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
-    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
 }
 
-static void ymm_from_memory(struct x64 *x)
+static void ymm_load(struct x64 *x)
 {
-    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
-    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_YMM);
     for (unsigned n = 0; n < 16; n++)
         x64_vex(x, 1, 0, 0, 1, 0, 0x10, n, vec_field(n, 0));
 }
 
-/* After C: as vec_live says they were. */
-static void vec_back(struct jit *j, struct x64 *x)
+static void load_mxcsr(struct x64 *x)
+{
+    x64_op(x, 0, 0x0fae, 4, 2, CPU_FIELD(fpu.mxcsr), 0);
+}
+
+/* After C: as vec_live says they were. mxcsr: as vec_store was told. */
+static void vec_restore(struct jit *j, struct x64 *x, bool mxcsr)
 {
     x64_alu_imm(x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
     uint8_t *no_vec = x64_jcc(x, CC_C), *no_ymm = NULL;
     if (j->has_avx2)
         no_ymm = x64_jcc(x, CC_Z);
+    if (mxcsr)
+        load_mxcsr(x);
     if (j->has_avx2) {
-        ymm_from_memory(x);
+        ymm_load(x);
         uint8_t *loaded = x64_jmp(x);
         x64_resolve(no_ymm, x->p);
-        vec_from_memory(j, x);
+        if (mxcsr)
+            load_mxcsr(x);
+        xmm_load(j, x);
         x64_resolve(loaded, x->p);
     } else {
-        vec_from_memory(j, x);
+        xmm_load(j, x);
     }
     x64_resolve(no_vec, x->p);
+}
+
+static void vec_back(struct jit *j, struct x64 *x)
+{
+    vec_restore(j, x, true);
 }
 
 /* Before C runs: it may use the host's units, and MXCSR and the x87 control word are the host's own. */
@@ -162,19 +180,19 @@ static const uint8_t *emit_one(struct jit *j, struct x64 *x, uintptr_t fn, bool 
     return entry;
 }
 
-/* x87 registers stay where they are: a page walk has integers only. */
+/* x87 registers and MXCSR stay where they are: a page walk has integers only. */
 static const uint8_t *emit_fill(struct jit *j, struct x64 *x, uintptr_t fn)
 {
     const uint8_t *entry = here(j, x);
 
-    vec_to_memory(j, x);
+    vec_store(j, x, false);
     regs_to_memory(x);
     x64_load(x, 8, RSI, x64_r(RAX));
     x64_load(x, 8, RDX, x64_r(TMP1));
     x64_alu_imm(x, X_SUB, 8, x64_r(RSP), 8);
     call_c(x, fn);
     x64_alu_imm(x, X_ADD, 8, x64_r(RSP), 8);
-    vec_back(j, x);
+    vec_restore(j, x, false);
     regs_from_memory(x);
     x64_test(x, 1, x64_r(RAX), RAX);
     x64_byte(x, 0xc3);
@@ -226,6 +244,21 @@ static void emit_load_x87(struct jit *j, struct x64 *x)
 
     j->thunk.load_x87 = here(j, x);
     x64_x87_from_memory(j, x, &hooks);
+}
+
+static void emit_load_vec(struct jit *j, struct x64 *x)
+{
+    j->thunk.load_vec = here(j, x);
+    xmm_load(j, x);
+    load_mxcsr(x);
+    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
+    x64_byte(x, 0xc3);
+    j->thunk.load_ymm = here(j, x);
+    vec_to_memory(j, x);
+    load_mxcsr(x);
+    x64_store_imm(x, 4, CPU_FIELD(tr.vec_live), VEC_YMM);
+    ymm_load(x);
+    x64_byte(x, 0xc3);
 }
 
 /* A bit of CPUID.7.EBX; compilers' lists of names differ. */
@@ -299,13 +332,7 @@ bool jit_backend_init(struct jit *j)
     j->thunk.link = emit_go(j, &x, (uintptr_t)jit_link);
     j->thunk.miss = emit_go(j, &x, (uintptr_t)jit_find);
     emit_load_flags(j, &x);
-    j->thunk.load_vec = here(j, &x);
-    vec_from_memory(j, &x);
-    x64_byte(&x, 0xc3);
-    j->thunk.load_ymm = here(j, &x);
-    vec_to_memory(j, &x);
-    ymm_from_memory(&x);
-    x64_byte(&x, 0xc3);
+    emit_load_vec(j, &x);
     emit_load_x87(j, &x);
     if (!x64_host_has(F_SHA) && tr_sha_can())
         tr_sha_emit_routines(j, &x);

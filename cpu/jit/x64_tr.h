@@ -336,6 +336,17 @@ static inline const struct ir_node *tr_find(const struct tr *t, enum ir_op op)
     return NULL;
 }
 
+/* The number of a register operand of size bytes; false for AH to BH. */
+static inline bool tr_reg_number(unsigned field, unsigned size, unsigned *n)
+{
+    if (size > 1) {
+        *n = field;
+        return true;
+    }
+    *n = field >> 3;
+    return (field & 7) == 0;
+}
+
 static inline bool tr_dst_is_mem(const struct tr *t)
 {
     enum hot_form f = t->ir[t->k].form;
@@ -349,6 +360,7 @@ bool tr_target_offset(const struct tr *t, uint32_t *offset);
 /* The stack and branches. False if t->ir[t->k] is neither; else *done is tr_hot's result. */
 bool tr_flow(struct tr *t, bool *done);
 bool tr_hot(struct tr *t);                /* x64_int.c: t->ir[t->k] */
+bool tr_shift(struct tr *t, const struct ir_node *v); /* x64_shift.c: v is IR_SHIFT */
 bool tr_general(struct tr *t);            /* x64_gp.c */
 bool tr_is_general(const struct insn *i); /* it may */
 bool tr_loop(struct tr *t);               /* x64_loop.c */
