@@ -127,7 +127,8 @@ static void place_pointer(struct maker *m, unsigned reg)
     uint32_t at = (m->half ? 0 : DATA) + fuzz_below(m->f, 0x1f00);
 
     if (fuzz_one_in(m->f, 2))
-        at = (at & ~0xfffu) + PAGE_SIZE * fuzz_below(m->f, 3) - fuzz_below(m->f, 80);
+        at = (at & ~0xfffu) + PAGE_SIZE * fuzz_below(m->f, 3) -
+             fuzz_below(m->f, fuzz_one_in(m->f, 2) ? 80 : 20);
     if (!fuzz_one_in(m->f, 3))
         set_number(m, reg, at);
 }
@@ -676,6 +677,8 @@ void shape_carry_chain(struct maker *m)
 {
     for (unsigned n = 2 + fuzz_below(m->f, 5); n > 0; n--) {
         struct operands o = maker_pick(m, m->wide && !fuzz_one_in(m->f, 3) ? 8 : 4);
+        unsigned low;
+
         if (!room(m))
             return;
         o.small_address &= m->wide; /* before a VEX prefix */
@@ -688,8 +691,16 @@ void shape_carry_chain(struct maker *m)
             maker_encode(m, fuzz_one_in(m->f, 2) ? 0xf3 : 0x66, 0x0f38f6, &o);
             break;
         case 2:
-        case 3:
-            maker_vex(m, 2, 3, o.size == 8, 0, maker_any_reg(m), 0xf6, &o);
+        case 3: /* flags of what it overwrites are still wanted */
+            low = maker_any_reg(m);
+            if (fuzz_one_in(m->f, 2))
+                two_registers(m, o.size, fuzz_one_in(m->f, 2) ? 0x39 : 0x01, maker_plain_reg(m),
+                              fuzz_one_in(m->f, 2) ? low : o.reg);
+            if (!room(m))
+                return;
+            maker_vex(m, 2, 3, o.size == 8, 0, low, 0xf6, &o);
+            if (fuzz_one_in(m->f, 2))
+                use_flags(m);
             break;
         case 4:
             use_flags(m);
