@@ -298,8 +298,28 @@ static bool same_memory(struct pair *t, size_t bytes)
     return memcmp(memory(&t->b[0]), memory(&t->b[1]), bytes) == 0;
 }
 
+/* Breakpoints in the program and watchpoints on its data, or a single step, in code that may be hot by now. */
+static void debug(struct bench *b, const struct program *p)
+{
+    struct cpu *cpu = b->cpu;
+
+    if (fuzz_one_in(b->f, 4)) {
+        cpu_change_flags(cpu, FL_TF, FL_TF);
+        cpu_update_mode(cpu);
+        return;
+    }
+    cpu->dr[7] = 0x400;
+    for (unsigned k = 0; k < 4; k++) {
+        bool data = fuzz_one_in(b->f, 2);
+        unsigned kind = data ? fuzz_below(b->f, 16) : 0;
+        cpu->dr[k] = data ? DATA + fuzz_below(b->f, 0x2000) : p->address[fuzz_below(b->f, p->n)];
+        cpu->dr[7] |= kind << (16 + 4 * k) | fuzz_below(b->f, 4) << 2 * k;
+    }
+    cpu_dr_changed(cpu);
+}
+
 /* A slice on both; false if they differ afterwards. */
-static bool slice(struct pair *t, uint64_t n, bool look_at_memory)
+static bool slice(struct pair *t, const struct program *p, uint64_t n, bool look_at_memory)
 {
     enum cpu_exit why[2];
     uint64_t done[2];
@@ -310,6 +330,8 @@ static bool slice(struct pair *t, uint64_t n, bool look_at_memory)
             cpu_interrupt(cpu, CPU_NMI);
         if (fuzz_one_in(&t->f[k], 64))
             cpu_interrupt(cpu, fuzz_one_in(&t->f[k], 2) ? CPU_INTR : CPU_FLUSH);
+        if (fuzz_one_in(&t->f[k], 128))
+            debug(&t->b[k], p);
         why[k] = cpu_run(cpu, n, &done[k]);
     }
     count.slices++;
@@ -340,7 +362,7 @@ static bool run_program(struct pair *t, const struct program *p, const struct fu
             set_registers(&t->b[1], p);
         }
         for (unsigned k = 0; k < n && t->b[0].cpu->activity != CPU_SHUTDOWN; k++)
-            if (!slice(t, sizes[size], k + 1 == n || sizes[size] >= 50))
+            if (!slice(t, p, sizes[size], k + 1 == n || sizes[size] >= 50))
                 return false;
     }
     return same_memory(t, RAM_BYTES);

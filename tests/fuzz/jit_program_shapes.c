@@ -271,7 +271,14 @@ static void step_pointer(struct maker *m, unsigned reg)
             step_pointer(m, reg);
         push_pop(m, true, reg);
         break;
-    default: /* by what is in a register */
+    default: /* in one byte of it, or by what is in a register */
+        if (fuzz_one_in(m->f, 3)) {
+            o.size = 1;
+            o.rm = reg == BX && fuzz_one_in(m->f, 2) ? 7 : reg;
+            maker_encode(m, 0, 0x80, &o);
+            maker_byte(m, fuzz_u8(m->f));
+            break;
+        }
         o.reg = CX;
         maker_encode(m, 0, fuzz_one_in(m->f, 2) ? 0x01 : 0x29, &o);
         break;
@@ -349,10 +356,17 @@ void shape_span(struct maker *m)
 {
     unsigned a, b;
     int32_t around = fuzz_one_in(m->f, 2) ? 0 : (int32_t)fuzz_below(m->f, 64);
+    bool vectors = fuzz_one_in(m->f, 3);
 
     two_pointers(m, &a, &b);
     place_pointer(m, a);
     for (unsigned n = 3 + fuzz_below(m->f, 8); n > 0; n--) {
+        if (vectors && fuzz_one_in(m->f, 2)) {
+            struct operands o = {.mem = true, .base = a, .disp = around + near_by(m)};
+            if (room(m))
+                vector_access(m, &o);
+            continue;
+        }
         switch (fuzz_below(m->f, 12)) {
         case 0:
         case 1:
@@ -393,7 +407,10 @@ void shape_stack(struct maker *m)
             filler(m);
     }
     if (frame && fuzz_one_in(m->f, 2)) {
-        one_byte(m, 0xc9);
+        access_at(m, BP, near_by(m) & ~7);
+        one_byte(m, 0xc9); /* LEAVE: what was beside the frame is beside the stack now */
+        for (unsigned n = fuzz_below(m->f, 4); n > 0; n--)
+            access_at(m, SP, near_by(m) & ~7);
         return;
     }
     for (unsigned n = pushed + frame; n > 0; n--) {
