@@ -256,6 +256,7 @@ struct cpu_jit {
     struct jit_jump *jumps;  /* where indirect branches led last */
     uint64_t host_sp;        /* the host's stack pointer as generated code was entered */
     uint64_t spill;          /* a value kept across a TLB check */
+    uint64_t lent;           /* of a guest register while its host register is in use otherwise */
     uint64_t linear;         /* address of the operand being checked */
     uint64_t span[CPU_SPANS]; /* addends of pages that have been checked for more than one access */
     struct block *broken;    /* unit whose check for several accesses has failed, or NULL */

@@ -1,5 +1,5 @@
 /* Lowering integer instructions that have no body in sem.inc but are met often: products of two registers'
- * width, quotients, carry chains, exchanges with memory, bit tests. What they leave in undefined flags is
+ * width, quotients, carry chains, exchanges with memory. What they leave in undefined flags is
  * what the interpreter leaves. See x64_tr.h.
  */
 #include "cpu/jit/x64_tr.h"
@@ -9,9 +9,7 @@ static bool is_byte(const struct insn *i)
     return i->size == 1;
 }
 
-/* The E operand as something that stays while both temporaries change: a register, a guest register in
- * memory, or, loaded, cpu->tr.spill. */
-static bool source(struct tr *t, unsigned size, struct x64_rm *rm)
+bool tr_source(struct tr *t, unsigned size, struct x64_rm *rm)
 {
     if (!insn_is_mem(t->i)) {
         *rm = tr_reg(t, t->i->rm);
@@ -32,7 +30,7 @@ static bool multiply_wide(struct tr *t, unsigned ext)
     unsigned size = t->i->size;
     struct x64_rm rm;
 
-    if (!source(t, size, &rm))
+    if (!tr_source(t, size, &rm))
         return false;
     x64_load(x, 8, RAX, x64_r(RBX));
     x64_op(x, 0, 0xf7, size, ext, rm, 0);
@@ -50,7 +48,7 @@ static bool divide(struct tr *t, unsigned ext)
 
     tr_reg_changes(t, REG_AX);
     tr_reg_changes(t, REG_DX);
-    if (!source(t, size, &rm))
+    if (!tr_source(t, size, &rm))
         return false;
     tr_flags_clobber(t);
     if (ext == 6) {
@@ -82,7 +80,7 @@ static bool byte_product_or_quotient(struct tr *t, unsigned ext)
         return false;
     tr_reg_changes(t, REG_AX);
     if (insn_is_mem(t->i)) {
-        if (!source(t, 1, &rm))
+        if (!tr_source(t, 1, &rm))
             return false;
     } else {
         rm = tr_reg(t, t->i->rm >> 3);
@@ -122,7 +120,7 @@ static bool add_chain(struct tr *t, unsigned prefix)
     if (t->f.recipe.regs >> t->i->reg & 1) /* the flag is read even if none is needed afterwards */
         tr_flags_store(t);
     tr_reg_changes(t, t->i->reg);
-    if (!source(t, size, &rm))
+    if (!tr_source(t, size, &rm))
         return false;
     tr_flags_exact(t);
     if (dst.is_mem)
@@ -152,7 +150,7 @@ static bool multiply_no_flags(struct tr *t)
         return false;
     tr_reg_changes(t, t->i->reg);
     tr_reg_changes(t, t->i->vvvv);
-    if (!source(t, size, &rm))
+    if (!tr_source(t, size, &rm))
         return false;
     x64_vex(&t->x, 2, 3, size == 8, 0, lo.is_mem ? TMP0 : lo.base, 0xf6, hi.is_mem ? TMP1 : hi.base,
             rm);
@@ -200,66 +198,20 @@ static bool compare_exchange(struct tr *t)
     return true;
 }
 
-/* BT, BTS, BTR, BTC of registers: CF alone changes. ext as in 0F BA: 4 to 7. */
-static bool bit_test(struct tr *t, unsigned ext, bool by_imm)
-{
-    struct x64_rm bit = by_imm ? x64_r(RAX) : tr_reg(t, t->i->reg);
-    struct x64_rm dst = tr_reg(t, t->i->rm);
-
-    if (insn_is_mem(t->i) || dst.is_mem || bit.is_mem)
-        return false;
-    if (ext != 4)
-        tr_reg_changes(t, t->i->rm);
-    tr_flags_exact(t);
-    if (by_imm) {
-        x64_op(&t->x, 0, 0x0fba, t->i->size, ext, dst, 0);
-        x64_byte(&t->x, (unsigned)t->i->imm & 0xff);
-    } else {
-        x64_op(&t->x, 0, 0x0f83 + ext * 8, t->i->size, bit.base, dst, 0);
-    }
-    tr_flags_set(t, t->f.af_clear, NULL);
-    return true;
-}
-
-/* TZCNT, LZCNT where nobody looks at the flags. */
-static bool count_zeros(struct tr *t)
-{
-    const struct insn_row *row = insn_row(t->i);
-    struct x64_rm rm, dst = tr_reg(t, t->i->reg);
-    enum cpu_feature f = row->opcode == 0x0fbc ? F_BMI1 : F_LZCNT;
-
-    if (tr_flags_live_after(t) || dst.is_mem || !tr_host_has(t, f) ||
-        !feature_has(&t->cpu->features, f))
-        return false;
-    if (!source(t, t->i->size, &rm))
-        return false;
-    x64_op(&t->x, 0xf3, row->opcode, t->i->size, dst.base, rm, 0);
-    tr_flags_set(t, false, NULL);
-    return true;
-}
-
 bool tr_is_general(const struct insn *i)
 {
     switch (insn_row(i)->opcode) {
-    case 0xf7:
-    case 0x0fa3:
-    case 0x0fab:
-    case 0x0fb3:
-    case 0x0fbb:
-    case 0x0fba:
-    case 0x0f38f6:
     case 0xf5:
+    case 0xf7:
     case 0xf8:
     case 0xf9:
+    case 0x0f38f6:
         return true;
     case 0x0fb1:
     case 0x0fc1:
         return insn_is_mem(i);
-    case 0x0fbc:
-    case 0x0fbd:
-        return insn_row(i)->prefix == P_F3;
     default:
-        return false;
+        return tr_is_bits(i);
     }
 }
 
@@ -267,8 +219,8 @@ bool tr_general(struct tr *t)
 {
     const struct insn_row *row = insn_row(t->i);
 
-    if (row->prefix == P_F3 && (row->opcode == 0x0fbc || row->opcode == 0x0fbd))
-        return t->i->size >= 4 && count_zeros(t);
+    if (tr_is_bits(t->i))
+        return tr_bits(t);
     if (row->opcode == 0x0f38f6)
         return row->prefix == P_F2 ? multiply_no_flags(t)
                                    : add_chain(t, row->prefix == P_66 ? 0x66 : 0xf3);
@@ -285,13 +237,6 @@ bool tr_general(struct tr *t)
         return exchange_add(t);
     case 0x0fb1:
         return compare_exchange(t);
-    case 0x0fa3:
-    case 0x0fab:
-    case 0x0fb3:
-    case 0x0fbb:
-        return bit_test(t, (row->opcode - 0x0f83) / 8, false);
-    case 0x0fba:
-        return bit_test(t, row->form_reg, true);
     default:
         return false;
     }

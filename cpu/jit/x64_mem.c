@@ -27,13 +27,26 @@ static bool can_address(const struct tr *t, const struct insn *i)
 {
     int64_t disp = i->disp;
 
-    if (i->ea_shift > 32 || (in_memory(i->base) && in_memory(i->index) && i->index != REG_ZERO))
+    if (i->ea_shift > 32)
         return false;
     if (i->base == REG_BRIP) { /* REG_2P30: a displacement that wrapped */
         disp += t->page_off;
         return disp == (int32_t)disp && i->index != REG_2P30;
     }
     return disp == (int32_t)disp && i->index < REG_BRIP;
+}
+
+/* Base and index in memory: a guest's register gives its host register for a moment. */
+static bool address_of_two(struct tr *t, unsigned dst, const struct insn *i, unsigned size)
+{
+    unsigned lent = RSI;
+
+    x64_store(&t->x, 8, CPU_FIELD(tr.lent), lent);
+    x64_load(&t->x, 8, lent, tr_reg(t, i->base));
+    x64_load(&t->x, 8, dst, tr_reg(t, i->index));
+    x64_lea(&t->x, size, dst, x64_mi(lent, dst, i->scale, i->disp));
+    x64_load(&t->x, 8, lent, CPU_FIELD(tr.lent));
+    return true;
 }
 
 bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
@@ -57,6 +70,8 @@ bool tr_address(struct tr *t, unsigned dst, const struct insn *i)
         return true;
     }
     struct x64_rm m = {true, X64_NONE, X64_NONE, i->scale, i->disp};
+    if (in_memory(base) && in_memory(index) && base != index)
+        return address_of_two(t, dst, i, size);
     if (in_memory(base) || in_memory(index))
         x64_load(&t->x, 8, dst, tr_reg(t, in_memory(base) ? base : index));
     if (base < 16)

@@ -261,11 +261,17 @@ static void emit_load_vec(struct jit *j, struct x64 *x)
     x64_byte(x, 0xc3);
 }
 
-/* A bit of CPUID.7.EBX; compilers' lists of names differ. */
+/* A bit of CPUID.7.EBX or CPUID.1.ECX; compilers' lists of names differ. */
 static bool has_by_leaf7(unsigned bit)
 {
     unsigned a, b, c, d;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> bit & 1);
+}
+
+static bool has_by_leaf1(unsigned bit)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> bit & 1);
 }
 
 bool x64_host_has(enum cpu_feature f)
@@ -288,6 +294,8 @@ bool x64_host_has(enum cpu_feature f)
         return __builtin_cpu_supports("bmi");
     case F_LZCNT:
         return __builtin_cpu_supports("lzcnt");
+    case F_MOVBE:
+        return has_by_leaf1(22);
     case F_ADX:
         return has_by_leaf7(19);
     case F_BMI2:

@@ -362,6 +362,11 @@ bool tr_flow(struct tr *t, bool *done);
 bool tr_hot(struct tr *t);                /* x64_int.c: t->ir[t->k] */
 bool tr_shift(struct tr *t, const struct ir_node *v); /* x64_shift.c: v is IR_SHIFT */
 bool tr_general(struct tr *t);            /* x64_gp.c */
+/* The E operand as something that stays while both temporaries change: a register, a guest register in
+ * memory, or, loaded, cpu->tr.spill. */
+bool tr_source(struct tr *t, unsigned size, struct x64_rm *rm);
+bool tr_is_bits(const struct insn *i); /* x64_bits.c may do it */
+bool tr_bits(struct tr *t);
 bool tr_is_general(const struct insn *i); /* it may */
 bool tr_loop(struct tr *t);               /* x64_loop.c */
 bool tr_native(struct tr *t);             /* x64_vec.c: the host's own instruction */

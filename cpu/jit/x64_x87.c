@@ -169,7 +169,7 @@ static bool sets_flags(const struct insn *i) /* FCOMI, FUCOMI and with pop */
     return (opcode == 0xdb || opcode == 0xdf) && !insn_is_mem(i) && (ext == 5 || ext == 6);
 }
 
-static bool host_has(const struct insn_row *row)
+static bool host_has(const struct tr *t, const struct insn_row *row)
 {
     switch (row->feature) {
     case F_FPU:
@@ -177,7 +177,7 @@ static bool host_has(const struct insn_row *row)
     case F_MMX:
         return true;
     default:
-        return x64_host_has((enum cpu_feature)row->feature);
+        return tr_host_has(t, (enum cpu_feature)row->feature);
     }
 }
 
@@ -186,7 +186,7 @@ static bool is_native(const struct tr *t, const struct insn *i)
     const struct insn_row *row = insn_row(i);
 
     return (row->attr & AT_HOST) && ((row->attr & (AT_X87 | AT_MMX)) || is_fwait(row)) &&
-           (t->b->mode & MODE_FPU) && host_has(row) &&
+           (t->b->mode & MODE_FPU) && host_has(t, row) &&
            !(t->j->x87_differs[i->row / 8] >> i->row % 8 & 1);
 }
 
