@@ -101,8 +101,9 @@ static uint64_t device_address(struct bench *b)
     static const struct {
         uint32_t base, size;
     } fixed[] = {
-        {0xa0000, 0x20000}, {0xc0000, 0x40000},    {0xfee00000, 0x1000},     {IOAPIC_BASE, 0x1000},
-        {HPET_BASE, 0x400}, {0xffff0000, 0x10000}, {0xfffff000, 0xffffffff}, {FUZZ_RAM - 16, 32},
+        {0xa0000, 0x20000},     {0xc0000, 0x40000},        {0xfee00000, 0x1000},
+        {IOAPIC_BASE, 0x1000},  {HPET_BASE, 0x400},        {0xffff0000, 0x10000},
+        {0xfffff000, 0xffffffff}, {FUZZ_RAM - 16, 32},
     };
     unsigned n = fuzz_below(b->f, ARRAY_LEN(fixed) + b->mem_bars);
 
@@ -128,10 +129,10 @@ static uint16_t any_port(struct bench *b)
     static const struct {
         uint16_t base, count;
     } known[] = {
-        {0x000, 0x10}, {0x020, 2},    {0x040, 4},    {0x060, 5},    {0x070, 4},     {0x080, 0x20},
-        {0x0a0, 2},    {0x0c0, 0x20}, {0x0f0, 2},    {0x170, 8},    {0x1ce, 4},     {0x1f0, 8},
-        {0x2f8, 8},    {0x376, 2},    {0x3b0, 0x30}, {0x3f0, 8},    {0x3f8, 8},     {0x402, 2},
-        {0x4d0, 2},    {0x501, 2},    {0x510, 12},   {0x600, 0x40}, {0xb000, 0x40}, {0xb100, 16},
+        {0x000, 0x10}, {0x020, 2},    {0x040, 4},     {0x060, 5},     {0x070, 4},    {0x080, 0x20},
+        {0x0a0, 2},    {0x0c0, 0x20}, {0x0f0, 2},     {0x170, 8},     {0x1ce, 4},    {0x1f0, 8},
+        {0x2f8, 8},    {0x376, 2},    {0x3b0, 0x30},  {0x3f0, 8},     {0x3f8, 8},    {0x402, 2},
+        {0x4d0, 2},    {0x501, 2},    {0x510, 12},    {0x600, 0x40},  {0xb000, 0x40}, {0xb100, 16},
         {0xcd8, 16},   {0xcf8, 8},
     };
     unsigned n = fuzz_below(b->f, ARRAY_LEN(known) + b->io_bars + 1);
@@ -266,11 +267,11 @@ static void step_machine(struct bench *b)
 /* ---- a case ---------------------------------------------------------------------------------- */
 
 static void (*const steps[])(struct bench *b) = {
-    step_ports,    step_ports,  step_ports,    step_mmio,     step_mmio,     step_ram,
-    step_input,    step_screen, step_time,     step_time,     step_cpus,     script_pci,
-    script_ide,    script_ide,  script_ide,    script_fdc,    script_fdc,    script_dma,
-    script_vga,    script_vga,  script_virtio, script_virtio, script_fw_cfg, script_apic,
-    script_timers, script_kbc,  step_machine,  step_media,
+    step_ports,    step_ports,   step_ports,    step_mmio,     step_mmio,     step_ram,
+    step_input,    step_screen,  step_time,     step_time,     step_cpus,     script_pci,
+    script_ide,    script_ide,   script_ide,    script_fdc,    script_fdc,    script_dma,
+    script_vga,    script_vga,   script_virtio, script_virtio, script_fw_cfg, script_apic,
+    script_timers, script_kbc,   step_machine,  step_media,
 };
 
 static void serial_out(void *opaque, uint8_t byte)

@@ -48,10 +48,7 @@ static size_t make_multiboot(struct fuzz *f, uint8_t *k)
         st32(k + header + 28, MIB);
         return size;
     }
-    memcpy(k,
-           "\x7f"
-           "ELF",
-           4);
+    memcpy(k, "\x7f" "ELF", 4);
     k[4] = wide ? 2 : 1;
     k[5] = 1;
     unsigned n = 1 + fuzz_below(f, 3), entsize = wide ? 56 : 32, at = 64;
