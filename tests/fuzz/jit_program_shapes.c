@@ -157,8 +157,9 @@ static void vector_access(struct maker *m, struct operands *o)
 static void general_access(struct maker *m, struct operands *o)
 {
     static const uint32_t extends[] = {0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf};
+    static const uint32_t bits[] = {0x0fa3, 0x0fab, 0x0fb3, 0x0fbb};
 
-    switch (fuzz_below(m->f, 8)) {
+    switch (fuzz_below(m->f, 10)) {
     case 0:
         maker_encode_sized(m, fuzz_below(m->f, 8) << 3, o);
         break;
@@ -187,6 +188,15 @@ static void general_access(struct maker *m, struct operands *o)
     case 6:
         o->size = MAX(o->size, 2u);
         maker_encode(m, 0, FUZZ_PICK(m->f, extends), o);
+        break;
+    case 7: /* MOVBE */
+        o->size = MAX(o->size, 2u);
+        maker_encode(m, 0, 0x0f38f0 | fuzz_below(m->f, 2), o);
+        break;
+    case 8: /* BT and its kin: CX is mostly small, and leads not far away */
+        o->size = MAX(o->size, 2u);
+        o->reg = fuzz_one_in(m->f, 4) ? o->reg : CX;
+        maker_encode(m, 0, FUZZ_PICK(m->f, bits), o);
         break;
     default: /* SETcc */
         o->size = 1;
