@@ -25,6 +25,34 @@ void *hostmem_alloc(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
+#ifdef MADV_HUGEPAGE
+#define HUGE_PAGE (2 * MIB)
+
+/* More than is wanted, and what is too much at both ends given back. */
+void *hostmem_alloc_huge(size_t size)
+{
+    uint8_t *p, *start;
+    size_t rest;
+
+    size = round_up(size);
+    if (size < HUGE_PAGE || !(p = hostmem_alloc(size + HUGE_PAGE)))
+        return hostmem_alloc(size);
+    start = p + (-(uintptr_t)p & (HUGE_PAGE - 1));
+    rest = HUGE_PAGE - (size_t)(start - p);
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    if (rest)
+        munmap(start + size, rest);
+    madvise(start, size, MADV_HUGEPAGE);
+    return start;
+}
+#else
+void *hostmem_alloc_huge(size_t size)
+{
+    return hostmem_alloc(size);
+}
+#endif
+
 void hostmem_free(void *p, size_t size)
 {
     if (p)

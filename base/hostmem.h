@@ -6,6 +6,9 @@
 
 /* NULL when the host says no. size is rounded up to the host's page size. */
 void *hostmem_alloc(size_t size);
+/* The same for what is accessed here and there all the time: in large pages, where the host has them, which
+ * its TLB holds more of; what is touched becomes resident in pieces of 2 MiB. */
+void *hostmem_alloc_huge(size_t size);
 void hostmem_free(void *p, size_t size);
 /* Makes the range read as zero again and gives its pages back. p and size page-aligned. */
 void hostmem_discard(void *p, size_t size);

@@ -68,9 +68,9 @@ struct block_cache *block_cache_new(size_t arena_bytes)
     if (!c)
         return NULL;
     fifo_init(&c->room, arena_bytes);
-    c->arena = hostmem_alloc(arena_bytes);
+    c->arena = hostmem_alloc_huge(arena_bytes);
     c->hash_bits = 63u - (unsigned)__builtin_clzll(arena_bytes / HASH_BYTES);
-    c->hash = hostmem_alloc(hash_bytes(c));
+    c->hash = hostmem_alloc_huge(hash_bytes(c));
     if (!c->arena || !c->hash) {
         block_cache_free(c);
         return NULL;

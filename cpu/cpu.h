@@ -255,6 +255,8 @@ struct cpu_jit {
     uint64_t rip_page;       /* RIP of the first byte of the page that runs */
     struct jit_jump *jumps;  /* where indirect branches led last */
     uint64_t host_sp;        /* the host's stack pointer as generated code was entered */
+    uint64_t host_frames;    /* ... while it has no frame of a call (x64_frame.c) */
+    uint64_t host_low;       /* ... below which there may be no more of them */
     uint64_t spill;          /* a value kept across a TLB check */
     uint64_t lent;           /* of a guest register while its host register is in use otherwise */
     uint64_t linear;         /* address of the operand being checked */

@@ -162,7 +162,7 @@ bool mmu_init(struct mmu *u, struct physmap *map)
     u->phys_mask = BIT64(PHYS_ADDR_BITS) - 1;
     u->a20_mask = UINT64_MAX;
     u->has_1g = u->has_pse36 = true;
-    u->spaces = hostmem_alloc(MMU_SPACES * sizeof(struct tlb));
+    u->spaces = hostmem_alloc_huge(MMU_SPACES * sizeof(struct tlb));
     if (!u->spaces)
         return false;
     space_enter(u, 0);

@@ -53,6 +53,7 @@ struct jit_thunks {
     const uint8_t *fill_write;
     const uint8_t *link;       /* jit_link(EAX), and on in that block */
     const uint8_t *miss;       /* RIP RAX is in no slot: jit_find, and on there */
+    const uint8_t *no_frame;   /* RIP RAX is what the frame behind the last one says */
     const uint8_t *load_flags; /* guest's flags into the host's, whatever form they have */
     const uint8_t *load_vec;   /* guest's vector registers into the host's: the low halves ... */
     const uint8_t *load_ymm;   /* ... or all of them */

@@ -222,6 +222,14 @@ static void emit_cold(struct tr *t, struct cold *c)
     case COLD_TARGET:
         emit_target(t, c);
         break;
+    case COLD_COOKIE: /* RIP is what the slot says, only the address space is another */
+        x64_load(x, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip)));
+        x64_jmp_to(x, c->slow ? c->slow->start : writable(t, th->miss));
+        break;
+    case COLD_FRAMES:
+        tr_frames_forget(x);
+        x64_jmp_to(x, c->back);
+        break;
     case COLD_LOAD_FLAGS:
         x64_call_to(x, writable(t, th->load_flags));
         x64_jmp_to(x, c->back);
@@ -245,7 +253,7 @@ static void emit_cold(struct tr *t, struct cold *c)
 
 /* ---- ends -------------------------------------------------------------------------------------- */
 
-static void link_exit(struct tr *t, uint8_t *at, uint32_t offset)
+void tr_link(struct tr *t, uint8_t *at, uint32_t offset)
 {
     struct cold *c = tr_cold(t, COLD_LINK);
     struct jit_exit *e = jit_exit_new(t->j, &c->exit);
@@ -291,13 +299,19 @@ void tr_goto(struct tr *t, uint32_t offset)
     }
     if (backward(t, offset))
         emit_stop_check(t, offset);
-    link_exit(t, x64_jmp(&t->x), offset);
+    if (!t->frame) {
+        tr_link(t, x64_jmp(&t->x), offset);
+        return;
+    }
+    tr_frame_push(t);
+    tr_link(t, x64_call(&t->x), offset);
+    tr_frame_land(t);
 }
 
 void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next)
 {
     if (taken < PAGE_SIZE && !backward(t, taken) && !is_single(t)) {
-        link_exit(t, x64_jcc(&t->x, cc), taken);
+        tr_link(t, x64_jcc(&t->x, cc), taken);
     } else {
         uint8_t *over = x64_jcc(&t->x, cc ^ 1);
         tr_goto(t, taken);
@@ -314,12 +328,14 @@ void tr_side_exit(struct tr *t, enum x64_cc cc, uint32_t offset)
     tr_cold_from(c, x64_jcc(&t->x, cc));
 }
 
-static void target_not_found(struct tr *t, uint8_t **from, unsigned n, int32_t undo)
+/* from: where RIP in TMP0 has been looked for in vain; cookie: where RIP alone was right, or NULL. */
+static void target_not_found(struct tr *t, uint8_t **from, unsigned n, uint8_t *cookie, int32_t undo)
 {
     struct x64 *x = &t->x;
+    struct cold *c = NULL, *other;
 
     if (t->code64) {
-        struct cold *c = tr_cold(t, COLD_TARGET);
+        c = tr_cold(t, COLD_TARGET);
         c->undo = undo;
         while (n-- > 0)
             tr_cold_from(c, from[n]);
@@ -327,6 +343,36 @@ static void target_not_found(struct tr *t, uint8_t **from, unsigned n, int32_t u
         while (n-- > 0)
             x64_resolve(from[n], writable(t, t->j->thunk.miss));
     }
+    if (cookie) {
+        other = tr_cold(t, COLD_COOKIE);
+        other->slow = c;
+        tr_cold_from(other, cookie);
+    }
+}
+
+/* To where the slot of RIP in TMP0 says. */
+static void goto_by_table(struct tr *t, uint8_t **from, unsigned n, int32_t undo)
+{
+    struct x64 *x = &t->x;
+    uint8_t *cookie;
+
+    x64_load(x, 4, TMP1, x64_r(TMP0));
+    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
+    x64_shift_imm(x, X_SHL, 4, x64_r(TMP1), 5);
+    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tr.jumps));
+    x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip)));
+    from[n++] = x64_jcc(x, CC_NZ);
+    x64_load(x, 4, TMP0, CPU_FIELD(tr.cookie));
+    x64_alu_to_reg(x, X_CMP, 4, TMP0, x64_m(TMP1, offsetof(struct jit_jump, cookie)));
+    cookie = x64_jcc(x, CC_NZ);
+    if (t->frame)
+        tr_frame_push(t);
+    x64_load(x, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip_page)));
+    x64_store(x, 8, CPU_FIELD(tr.rip_page), TMP0);
+    x64_op(x, 0, 0xff, 4, t->frame ? 2 : 4, x64_m(TMP1, offsetof(struct jit_jump, code)), 0);
+    if (t->frame)
+        tr_frame_land(t);
+    target_not_found(t, from, n, cookie, undo);
 }
 
 void tr_goto_tmp0(struct tr *t, int32_t undo)
@@ -341,7 +387,7 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
     }
     if (is_single(t)) { /* jit_find leaves then */
         from[0] = x64_jmp(x);
-        target_not_found(t, from, 1, undo);
+        target_not_found(t, from, 1, NULL, undo);
         return;
     }
     /* Where others run at the same time and cannot cut the budget, no loop may be without a look. */
@@ -350,24 +396,9 @@ void tr_goto_tmp0(struct tr *t, int32_t undo)
         x64_test(x, 4, CPU_FIELD(pending_mask), TMP1);
         from[n++] = x64_jcc(x, CC_NZ);
     }
-    x64_load(x, 4, TMP1, x64_r(TMP0));
-    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
-    x64_shift_imm(x, 4, 4, x64_r(TMP1), 5);
-    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tr.jumps));
-    x64_alu_to_reg(x, X_CMP, 8, TMP0, x64_m(TMP1, offsetof(struct jit_jump, rip)));
-    from[n++] = x64_jcc(x, CC_NZ);
-    x64_load(x, 4, TMP1, x64_m(TMP1, offsetof(struct jit_jump, cookie)));
-    x64_alu_to_reg(x, X_CMP, 4, TMP1, CPU_FIELD(tr.cookie));
-    from[n++] = x64_jcc(x, CC_NZ);
-    /* The slot again: cheaper than a third temporary. */
-    x64_load(x, 4, TMP1, x64_r(TMP0));
-    x64_alu_imm(x, X_AND, 4, x64_r(TMP1), JIT_JUMPS - 1);
-    x64_shift_imm(x, 4, 4, x64_r(TMP1), 5);
-    x64_alu_to_reg(x, X_ADD, 8, TMP1, CPU_FIELD(tr.jumps));
-    x64_alu_imm(x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
-    x64_store(x, 8, CPU_FIELD(tr.rip_page), TMP0);
-    x64_op(x, 0, 0xff, 4, 4, x64_m(TMP1, offsetof(struct jit_jump, code)), 0); /* jmp m */
-    target_not_found(t, from, n, undo);
+    if (undo)
+        tr_frame_return(t);
+    goto_by_table(t, from, n, undo);
 }
 
 /* ---- the main line ----------------------------------------------------------------------------- */

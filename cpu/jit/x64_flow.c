@@ -157,7 +157,9 @@ static bool call(struct tr *t)
     if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
         return false;
     push_return(t, m);
+    t->frame = tr_frame_fits(t);
     tr_goto(t, to);
+    t->frame = false;
     return true;
 }
 
@@ -203,7 +205,9 @@ static bool call_indirect(struct tr *t)
         return false;
     push_return(t, m);
     x64_load(x, 8, TMP0, CPU_FIELD(tr.spill));
+    t->frame = tr_frame_fits(t);
     tr_goto_tmp0(t, 0);
+    t->frame = false;
     return true;
 }
 

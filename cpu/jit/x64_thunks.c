@@ -139,6 +139,7 @@ static void emit_enter(struct jit *j, struct x64 *x)
     x64_lea(x, 8, RBP, x64_m(RDI, BIAS));
     x64_load(x, 8, RAX, x64_r(RSI));
     x64_store(x, 8, CPU_FIELD(tr.host_sp), RSP);
+    tr_frames_begin(j, x);
     x64_op(x, 0, 0x0fae, 4, 3, CPU_FIELD(tr.host_mxcsr), 0);
     regs_from_memory(x);
     x64_op(x, 0, 0xff, 4, 4, x64_r(RAX), 0); /* jmp rax */
@@ -199,8 +200,9 @@ static const uint8_t *emit_fill(struct jit *j, struct x64 *x, uintptr_t fn)
     return entry;
 }
 
-/* To the code that fn returns for RAX, or out. That code asks for vector registers if it needs them. */
-static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
+/* To the code that fn returns for RAX, or out. That code asks for vector registers if it needs them.
+ * elsewhere: it may be in another address space or mode. */
+static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn, bool elsewhere)
 {
     const uint8_t *entry = here(j, x);
 
@@ -213,6 +215,8 @@ static const uint8_t *emit_go(struct jit *j, struct x64 *x, uintptr_t fn)
     uint8_t *found = x64_jcc(x, CC_NZ);
     x64_jmp_to(x, j->thunk.leave_stored - j->rx);
     x64_resolve(found, x->p);
+    if (elsewhere)
+        tr_frames_forget(x);
     regs_from_memory(x);
     x64_op(x, 0, 0xff, 4, 4, x64_r(RAX), 0);
     return entry;
@@ -330,15 +334,18 @@ bool jit_backend_init(struct jit *j)
         if (x64_host_has((enum cpu_feature)f))
             j->host.bits[f >> 6] |= BIT64(f & 63);
     j->has_avx2 = x64_host_has(F_AVX2);
-    emit_enter(j, &x);
     emit_leave(j, &x);
     j->thunk.fill_read = emit_fill(j, &x, (uintptr_t)jit_fill_read);
     j->thunk.fill_write = emit_fill(j, &x, (uintptr_t)jit_fill_write);
     j->thunk.one = emit_one(j, &x, (uintptr_t)jit_run_one, false);
     j->thunk.one_flags = emit_one(j, &x, (uintptr_t)jit_run_one_flags, true);
-    j->thunk.end = emit_go(j, &x, (uintptr_t)jit_run_end);
-    j->thunk.link = emit_go(j, &x, (uintptr_t)jit_link);
-    j->thunk.miss = emit_go(j, &x, (uintptr_t)jit_find);
+    j->thunk.end = emit_go(j, &x, (uintptr_t)jit_run_end, true);
+    j->thunk.link = emit_go(j, &x, (uintptr_t)jit_link, false);
+    j->thunk.miss = emit_go(j, &x, (uintptr_t)jit_find, false);
+    j->thunk.no_frame = here(j, &x);
+    tr_frames_forget(&x);
+    x64_jmp_to(&x, j->thunk.miss - j->rx);
+    emit_enter(j, &x);
     emit_load_flags(j, &x);
     emit_load_vec(j, &x);
     emit_load_x87(j, &x);

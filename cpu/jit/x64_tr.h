@@ -74,6 +74,8 @@ enum cold_kind {
     COLD_SIDE,
     COLD_STOP,
     COLD_TARGET,
+    COLD_COOKIE,
+    COLD_FRAMES,
     COLD_LOAD_FLAGS,
     COLD_LOAD_VEC,
     COLD_LOAD_X87
@@ -92,7 +94,7 @@ struct cold {
     int32_t undo;            /* COLD_TARGET: what RSP has grown by */
     bool write;              /* COLD_FILL: the kind of access */
     uint8_t *start;          /* where its code begins, once it has been emitted */
-    struct cold *slow;       /* COLD_FILL: what it leads to if that did not help */
+    struct cold *slow;       /* COLD_FILL: what it leads to if that did not help; COLD_COOKIE, too */
 };
 
 /* A unit: blocks of one page that are translated as a straight line. */
@@ -126,6 +128,7 @@ struct tr {
     struct jit *j;
     struct x64 x;
     bool code64;
+    bool frame; /* the branch being emitted is a call, whose return is to be a host's (x64_frame.c) */
     bool seg; /* segmented: x64_seg.c */
     uint32_t
         seg_page; /* then: offset in CS of the page's first byte, which may be before its start */
@@ -319,6 +322,22 @@ void tr_goto_if(struct tr *t, enum x64_cc cc, uint32_t taken, uint32_t next);
 /* Out of the line if cc, with flags that need not have been stored. */
 void tr_side_exit(struct tr *t, enum x64_cc cc, uint32_t offset);
 void tr_goto_tmp0(struct tr *t, int32_t undo);
+/* Code goes on from the displacement at `at` to the block at offset in the page, once that is known. */
+void tr_link(struct tr *t, uint8_t *at, uint32_t offset);
+
+/* ---- x64_frame.c --------------------------------------------------------------------------------- */
+
+/* As generated code is entered; when what runs next may be in another address space or mode. */
+void tr_frames_begin(struct jit *j, struct x64 *x);
+void tr_frames_forget(struct x64 *x);
+/* The running instruction is a call that can have a frame. */
+bool tr_frame_fits(const struct tr *t);
+/* Before the host's call; uses no registers. */
+void tr_frame_push(struct tr *t);
+/* Behind it: where the host's return leads to. */
+void tr_frame_land(struct tr *t);
+/* Returns to RIP in TMP0 if the last frame says so, else goes on. */
+void tr_frame_return(struct tr *t);
 
 /* ---- the instruction's representation ------------------------------------------------------------ */
 
