@@ -417,15 +417,17 @@ static bool mmx(struct tr *t)
 {
     const struct insn *i = t->i;
     const struct insn_row *row = insn_row(i);
-    struct mmx_shape s = mmx_shape_of(t, i);
-    unsigned reg = s.reg ? i->reg & 7u : row->form_reg, written = REG_ZERO;
+    struct mmx_shape s;
+    unsigned reg, written = REG_ZERO;
     struct x64_rm rm = x64_r(i->rm & 7u);
 
-    if (row->opcode == EMMS) {
+    if (row->opcode == EMMS) { /* has no operands */
         x64_byte(&t->x, 0x0f);
         x64_byte(&t->x, 0x77);
         return true;
     }
+    s = mmx_shape_of(t, i);
+    reg = s.reg ? i->reg & 7u : row->form_reg;
     if (s.reg == 'G')
         written = i->reg;
     else if (s.rm == 'E' && s.first == 'E' && !insn_is_mem(i))

@@ -24,6 +24,9 @@
 /* Memory for code: plenty; a few blocks; few translations of more blocks. */
 static const size_t code_rooms[] = {16 * MIB, JIT_MIN + BLOCK_ARENA_MIN, JIT_MIN + MIB};
 
+/* Entries before a block is translated: what has been entered more often decides how a unit goes on. */
+static const uint8_t thresholds[] = {1, 1, 1, 2, 2, 3, 5, 16};
+
 static struct {
     uint64_t programs, slices, insns;
 } count;
@@ -120,19 +123,33 @@ static void put_special(struct bench *b, uint8_t *to)
     }
 }
 
+/* Where pages of data and of stacks are when they are scattered. */
+#define SCATTERED 0xa0000
+
+static uint64_t scattered(uint64_t lin)
+{
+    uint64_t page = lin / PAGE_SIZE;
+    return SCATTERED + (page >> 4 & 7) * 0x8000 + (page * 3 & 7) * PAGE_SIZE;
+}
+
+/* Every page has its own, or one would do for another. */
 static void put_data(struct bench *b)
 {
     static const uint8_t zeros[PAGE_SIZE];
-    uint8_t data[256];
+    uint8_t data[512];
 
     for (uint64_t at = 0; at < RAM_BYTES; at += PAGE_SIZE)
         physmap_write_buf(b->map, at, zeros, PAGE_SIZE);
-    fuzz_bytes(b->f, data, sizeof(data));
+    fuzz_bytes(b->f, data, 256);
     if (fuzz_one_in(b->f, 2)) /* floating-point numbers that are special in one format or another */
-        for (unsigned k = 0; k + 10 < sizeof(data); k += 2 + fuzz_below(b->f, 20))
+        for (unsigned k = 0; k + 10 < 256; k += 2 + fuzz_below(b->f, 20))
             put_special(b, data + k);
-    for (uint64_t at = DATA; at < DATA + 0x3000; at += sizeof(data))
-        physmap_write_buf(b->map, at, data, sizeof(data));
+    memcpy(data + 256, data, 256);
+    for (uint64_t at = DATA; at < DATA + 0x3000; at += 256) {
+        const uint8_t *from = data + at / PAGE_SIZE * 56 % 256;
+        physmap_write_buf(b->map, at, from, 256);
+        physmap_write_buf(b->map, scattered(at) + at % PAGE_SIZE, from, 256);
+    }
 }
 
 static void set_registers(struct bench *b, const struct program *p)
@@ -162,17 +179,31 @@ static void set_registers(struct bench *b, const struct program *p)
     cpu_update_mode(b->cpu);
 }
 
-/* Behind the data there is a page that cannot be written, and none. */
-static void put_edges(struct bench *b)
+static void put_page(struct bench *b, uint64_t lin, uint64_t phys, unsigned rights)
 {
+    unsigned size = b->cpu->cr4 & CR4_PAE ? 8 : 4;
     uint64_t table = TABLES + 0x4000; /* of cpu_bench.c */
+    physmap_write(b->map, table + lin / PAGE_SIZE * size, phys | rights, size);
+}
 
+/* Pages are in another order in memory than in the address space: who takes one for its neighbour is found
+ * out. Behind the data there is a page that cannot be written, and none. */
+static void put_pages(struct bench *b)
+{
+    static const uint32_t stacks[] = {STACK0, STACK3};
+    bool scatter = !fuzz_one_in(b->f, 6);
+
+    if (!(b->cpu->cr0 & CR0_PG) || fuzz_one_in(b->f, 6))
+        return;
+    for (uint64_t at = DATA; at < DATA + 0x4000; at += PAGE_SIZE)
+        put_page(b, at, scatter ? scattered(at) : at, 0x67);
+    for (unsigned k = 0; k < ARRAY_LEN(stacks) && scatter; k++)
+        for (uint64_t at = stacks[k] - 0x2000; at < stacks[k] + PAGE_SIZE; at += PAGE_SIZE)
+            put_page(b, at, scattered(at), 0x67);
     if (b->mode < COMPAT || fuzz_one_in(b->f, 4))
         return;
-    for (uint64_t at = DATA; at < DATA + 0x2000; at += PAGE_SIZE)
-        physmap_write(b->map, table + at / PAGE_SIZE * 8, at | 0x67, 8);
-    physmap_write(b->map, table + (DATA + 0x2000) / PAGE_SIZE * 8, (DATA + 0x2000) | 0x65, 8);
-    physmap_write(b->map, table + (DATA + 0x3000) / PAGE_SIZE * 8, 0, 8);
+    put_page(b, DATA + 0x2000, scatter ? scattered(DATA + 0x2000) : DATA + 0x2000, 0x65);
+    put_page(b, DATA + 0x3000, 0, 0);
     b->cpu->cr0 |= CR0_WP;
     cpu_cr_changed(b->cpu);
 }
@@ -222,7 +253,7 @@ static void set_up(struct bench *b, const struct program *p)
         b->cpu->cr0 &= ~(CR0_TS | CR0_EM);
         cpu_cr_changed(b->cpu);
     }
-    put_edges(b);
+    put_pages(b);
     put_gates(b, p);
     set_segments(b, p);
     physmap_write_buf(b->map, p->at, p->code, p->bytes);
@@ -267,8 +298,28 @@ static bool same_memory(struct pair *t, size_t bytes)
     return memcmp(memory(&t->b[0]), memory(&t->b[1]), bytes) == 0;
 }
 
+/* Breakpoints in the program and watchpoints on its data, or a single step, in code that may be hot by now. */
+static void debug(struct bench *b, const struct program *p)
+{
+    struct cpu *cpu = b->cpu;
+
+    if (fuzz_one_in(b->f, 4)) {
+        cpu_change_flags(cpu, FL_TF, FL_TF);
+        cpu_update_mode(cpu);
+        return;
+    }
+    cpu->dr[7] = 0x400;
+    for (unsigned k = 0; k < 4; k++) {
+        bool data = fuzz_one_in(b->f, 2);
+        unsigned kind = data ? fuzz_below(b->f, 16) : 0;
+        cpu->dr[k] = data ? DATA + fuzz_below(b->f, 0x2000) : p->address[fuzz_below(b->f, p->n)];
+        cpu->dr[7] |= kind << (16 + 4 * k) | fuzz_below(b->f, 4) << 2 * k;
+    }
+    cpu_dr_changed(cpu);
+}
+
 /* A slice on both; false if they differ afterwards. */
-static bool slice(struct pair *t, uint64_t n, bool look_at_memory)
+static bool slice(struct pair *t, const struct program *p, uint64_t n, bool look_at_memory)
 {
     enum cpu_exit why[2];
     uint64_t done[2];
@@ -279,6 +330,8 @@ static bool slice(struct pair *t, uint64_t n, bool look_at_memory)
             cpu_interrupt(cpu, CPU_NMI);
         if (fuzz_one_in(&t->f[k], 64))
             cpu_interrupt(cpu, fuzz_one_in(&t->f[k], 2) ? CPU_INTR : CPU_FLUSH);
+        if (fuzz_one_in(&t->f[k], 128))
+            debug(&t->b[k], p);
         why[k] = cpu_run(cpu, n, &done[k]);
     }
     count.slices++;
@@ -309,7 +362,7 @@ static bool run_program(struct pair *t, const struct program *p, const struct fu
             set_registers(&t->b[1], p);
         }
         for (unsigned k = 0; k < n && t->b[0].cpu->activity != CPU_SHUTDOWN; k++)
-            if (!slice(t, sizes[size], k + 1 == n || sizes[size] >= 50))
+            if (!slice(t, p, sizes[size], k + 1 == n || sizes[size] >= 50))
                 return false;
     }
     return same_memory(t, RAM_BYTES);
@@ -458,7 +511,8 @@ static void run(struct fuzz *f)
     struct pair t;
     struct program p;
 
-    pair_new(&t, 1 + fuzz_below(f, 2), FUZZ_PICK(f, code_rooms));
+    unsigned threshold = FUZZ_PICK(f, thresholds);
+    pair_new(&t, threshold, FUZZ_PICK(f, code_rooms));
     while (!no_translator && fuzz_more(f)) {
         struct bench maker = {.f = f, .mode = FUZZ_PICK(f, modes)};
         program_make(&p, &maker);

@@ -1,8 +1,6 @@
 /* See jit_program.h. */
 #include "tests/fuzz/jit_maker.h"
 
-enum { AX, CX, DX, BX, SP, BP, SI, DI };
-
 /* ---- encoding -------------------------------------------------------------------------------- */
 
 void maker_byte(struct maker *m, unsigned v)
@@ -27,8 +25,18 @@ bool maker_end(struct maker *m)
     return ++m->p->n < PROGRAM_MAX;
 }
 
+bool maker_next(struct maker *m)
+{
+    if (maker_end(m)) {
+        maker_begin(m);
+        return true;
+    }
+    m->p->n--;
+    return false;
+}
+
 /* Registers that the translator keeps in memory come often. */
-static unsigned any_reg(struct maker *m)
+unsigned maker_any_reg(struct maker *m)
 {
     static const uint8_t wide[] = {AX, CX, DX, BX, BP, SI, DI, 8,  9,  10, 10, 11,
                                    11, 12, 13, 14, 14, 15, 15, 10, 15, AX, CX, DX};
@@ -40,7 +48,7 @@ static unsigned any_reg(struct maker *m)
 }
 
 /* Some registers point at memory at first, and are seldom written. */
-static unsigned pointer_reg(struct maker *m)
+unsigned maker_pointer_reg(struct maker *m)
 {
     static const uint8_t wide[] = {BX, SI, DI, 12, 13, 14, 15, BP, SP};
     static const uint8_t narrow[] = {BX, SI, DI, BP, SP};
@@ -52,7 +60,7 @@ unsigned maker_plain_reg(struct maker *m)
     static const uint8_t wide[] = {AX, CX, DX, 8, 9, 10, 11, 10, 11};
     static const uint8_t narrow[] = {AX, CX, DX};
     if (!m->calm && fuzz_one_in(m->f, 12))
-        return any_reg(m);
+        return maker_any_reg(m);
     return m->wide ? FUZZ_PICK(m->f, wide) : FUZZ_PICK(m->f, narrow);
 }
 
@@ -74,11 +82,11 @@ void maker_pick_memory(struct maker *m, struct operands *o)
 {
     o->mem = true;
     o->disp = displacement(m);
-    o->base = pointer_reg(m);
+    o->base = maker_pointer_reg(m);
     if (fuzz_one_in(m->f, 24))
         o->segment = fuzz_one_in(m->f, 2) ? 0x64 : 0x65;
     if (!m->calm && fuzz_one_in(m->f, 40))
-        o->base = any_reg(m);
+        o->base = maker_any_reg(m);
     switch (fuzz_below(m->f, 12)) {
     case 0:
         o->shape = SHAPE_ABSOLUTE;
@@ -91,7 +99,7 @@ void maker_pick_memory(struct maker *m, struct operands *o)
     case 2:
     case 3:
         o->shape = SHAPE_INDEX;
-        o->index = !m->calm && fuzz_one_in(m->f, 4) ? any_reg(m) : CX;
+        o->index = !m->calm && fuzz_one_in(m->f, 4) ? maker_any_reg(m) : CX;
         o->scale = fuzz_below(m->f, 4);
         if (o->index == SP)
             o->index = CX;
@@ -113,7 +121,7 @@ struct operands maker_pick(struct maker *m, unsigned size)
     return o;
 }
 
-static unsigned pick_size(struct maker *m)
+unsigned maker_size(struct maker *m)
 {
     static const uint8_t sizes[] = {4, 4, 4, 8, 8, 8, 1, 1, 2};
     unsigned size = FUZZ_PICK(m->f, sizes);
@@ -214,8 +222,7 @@ void maker_encode(struct maker *m, unsigned mandatory, uint32_t opcode, const st
     maker_modrm(m, o);
 }
 
-/* Opcodes whose lowest bit says "not bytes". */
-static void encode_sized(struct maker *m, uint32_t opcode, const struct operands *o)
+void maker_encode_sized(struct maker *m, uint32_t opcode, const struct operands *o)
 {
     maker_encode(m, 0, opcode | (o->size > 1), o);
 }
@@ -225,7 +232,7 @@ static void immediate(struct maker *m, unsigned size)
     maker_number(m, fuzz_number(m->f), MIN(size, 4u));
 }
 
-static void lead_to(struct maker *m, enum place place, unsigned target, unsigned into)
+void maker_lead_to(struct maker *m, enum place place, unsigned target, unsigned into)
 {
     if (m->half && place == PLACE_REL32)
         place = PLACE_REL16;
@@ -255,15 +262,15 @@ static unsigned pick_target_back(struct maker *m)
 
 static void make_alu(struct maker *m)
 {
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
     unsigned kind = fuzz_below(m->f, 8);
 
     switch (fuzz_below(m->f, 4)) {
     case 0:
-        encode_sized(m, kind << 3, &o);
+        maker_encode_sized(m, kind << 3, &o);
         break;
     case 1:
-        encode_sized(m, kind << 3 | 2, &o);
+        maker_encode_sized(m, kind << 3 | 2, &o);
         break;
     case 2:
         o.reg = kind;
@@ -271,34 +278,34 @@ static void make_alu(struct maker *m)
             maker_encode(m, 0, 0x83, &o);
             immediate(m, 1);
         } else {
-            encode_sized(m, 0x80, &o);
+            maker_encode_sized(m, 0x80, &o);
             immediate(m, o.size);
         }
         break;
     default: /* of the same register: XOR, SBB, SUB */
         o.mem = false;
         o.rm = o.reg;
-        encode_sized(m, kind << 3, &o);
+        maker_encode_sized(m, kind << 3, &o);
         break;
     }
 }
 
 static void make_mov(struct maker *m)
 {
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
 
     switch (fuzz_below(m->f, 4)) {
     case 0:
     case 1:
-        encode_sized(m, fuzz_one_in(m->f, 2) ? 0x88 : 0x8a, &o);
+        maker_encode_sized(m, fuzz_one_in(m->f, 2) ? 0x88 : 0x8a, &o);
         break;
     case 2:
         o.reg = 0;
-        encode_sized(m, 0xc6, &o);
+        maker_encode_sized(m, 0xc6, &o);
         immediate(m, o.size);
         break;
     default: /* a pointer */
-        o = (struct operands){.size = 4, .rm = pointer_reg(m)};
+        o = (struct operands){.size = 4, .rm = maker_pointer_reg(m)};
         if (o.rm == SP)
             o.rm = BX;
         maker_encode(m, 0, 0xc7, &o);
@@ -311,29 +318,38 @@ static void make_mov(struct maker *m)
 
 static void make_unary(struct maker *m)
 {
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
 
     o.reg = fuzz_below(m->f, 2);
     if (fuzz_one_in(m->f, 2)) { /* NOT, NEG */
         o.reg += 2;
-        encode_sized(m, 0xf6, &o);
+        maker_encode_sized(m, 0xf6, &o);
     } else {
-        encode_sized(m, 0xfe, &o);
+        maker_encode_sized(m, 0xfe, &o);
     }
+}
+
+void maker_shift(struct maker *m, const struct operands *o, enum shift_count by, uint8_t count)
+{
+    static const uint8_t opcodes[] = {[BY_ONE] = 0xd0, [BY_CL] = 0xd2, [BY_IMM] = 0xc0};
+
+    maker_encode_sized(m, opcodes[by], o);
+    if (by == BY_IMM)
+        maker_byte(m, count);
 }
 
 static void make_shift(struct maker *m)
 {
     static const uint8_t kinds[] = {0, 1, 4, 5, 7, 4, 5, 7, 2, 3, 6};
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
 
     o.reg = FUZZ_PICK(m->f, kinds);
     switch (fuzz_below(m->f, 5)) {
     case 0:
-        encode_sized(m, 0xd0, &o);
+        maker_shift(m, &o, BY_ONE, 0);
         break;
     case 1:
-        encode_sized(m, 0xd2, &o);
+        maker_shift(m, &o, BY_CL, 0);
         break;
     case 2: /* SHLD, SHRD */
         o.size = MAX(o.size, 2u);
@@ -346,15 +362,15 @@ static void make_shift(struct maker *m)
         }
         break;
     default:
-        encode_sized(m, 0xc0, &o);
-        maker_byte(m, fuzz_one_in(m->f, 2) ? fuzz_u8(m->f) : fuzz_below(m->f, 3));
+        maker_shift(m, &o, BY_IMM,
+                    (uint8_t)(fuzz_one_in(m->f, 2) ? fuzz_u8(m->f) : fuzz_below(m->f, 3)));
         break;
     }
 }
 
 static void make_multiply(struct maker *m)
 {
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
 
     switch (fuzz_below(m->f, 4)) {
     case 0:
@@ -373,14 +389,14 @@ static void make_multiply(struct maker *m)
         break;
     default: /* MUL, IMUL, seldom DIV, IDIV */
         o.reg = 4 + fuzz_below(m->f, 2) + (fuzz_one_in(m->f, 4) ? 2 : 0);
-        encode_sized(m, 0xf6, &o);
+        maker_encode_sized(m, 0xf6, &o);
         break;
     }
 }
 
 static void make_lea(struct maker *m)
 {
-    struct operands o = maker_pick(m, MAX(pick_size(m), 2u));
+    struct operands o = maker_pick(m, MAX(maker_size(m), 2u));
 
     maker_pick_memory(m, &o);
     o.segment = 0;
@@ -395,7 +411,7 @@ static void make_condition(struct maker *m)
     if (fuzz_one_in(m->f, 2)) {
         maker_encode(m, 0, 0x0f90 | cc, &o);
     } else {
-        o.size = MAX(pick_size(m), 2u);
+        o.size = MAX(maker_size(m), 2u);
         maker_encode(m, 0, 0x0f40 | cc, &o);
     }
 }
@@ -407,11 +423,11 @@ static void make_jcc(struct maker *m)
 
     if (fuzz_one_in(m->f, 2)) {
         maker_byte(m, 0x70 | cc);
-        lead_to(m, PLACE_REL8, target, 0);
+        maker_lead_to(m, PLACE_REL8, target, 0);
     } else {
         maker_byte(m, 0x0f);
         maker_byte(m, 0x80 | cc);
-        lead_to(m, PLACE_REL32, target, 0);
+        maker_lead_to(m, PLACE_REL32, target, 0);
     }
 }
 
@@ -423,16 +439,13 @@ static void make_loop(struct maker *m)
 
     if (fuzz_one_in(m->f, 3)) {
         maker_byte(m, 0xe0 + fuzz_below(m->f, 4));
-        lead_to(m, PLACE_REL8, target, 0);
+        maker_lead_to(m, PLACE_REL8, target, 0);
         return;
     }
     maker_encode(m, 0, 0xff, &o);
-    if (maker_end(m)) {
-        maker_begin(m);
+    if (maker_next(m)) {
         maker_byte(m, 0x75);
-        lead_to(m, PLACE_REL8, target, 0);
-    } else {
-        m->p->n--;
+        maker_lead_to(m, PLACE_REL8, target, 0);
     }
 }
 
@@ -466,7 +479,7 @@ static void make_stack(struct maker *m)
         maker_byte(m, fuzz_one_in(m->f, 8) ? 0xc9 : 0x9c); /* LEAVE, PUSHF */
         break;
     default:
-        o.rm = any_reg(m);
+        o.rm = maker_any_reg(m);
         if (other)
             maker_byte(m, 0x66);
         if (m->wide && o.rm >= 8)
@@ -483,15 +496,16 @@ static void make_branch(struct maker *m)
     switch (fuzz_below(m->f, 6)) {
     case 0:
         maker_byte(m, 0xe9);
-        lead_to(m, PLACE_REL32, pick_target(m), 0);
+        maker_lead_to(m, PLACE_REL32, pick_target(m), 0);
         break;
     case 1:
         maker_byte(m, 0xeb);
-        lead_to(m, PLACE_REL8, pick_target(m), 0);
+        maker_lead_to(m, PLACE_REL8, pick_target(m), 0);
         break;
     case 2:
         maker_byte(m, 0xe8);
-        lead_to(m, PLACE_REL32, fuzz_one_in(m->f, 4) ? pick_target_back(m) : pick_target(m), 0);
+        maker_lead_to(m, PLACE_REL32, fuzz_one_in(m->f, 4) ? pick_target_back(m) : pick_target(m),
+                      0);
         break;
     case 3:
         maker_byte(m, fuzz_one_in(m->f, 8) ? 0xc2 : 0xc3);
@@ -500,12 +514,9 @@ static void make_branch(struct maker *m)
         break;
     default: /* MOV register, address and a jump or a call there */
         maker_encode(m, 0, 0xc7, &o);
-        lead_to(m, PLACE_ABS32, pick_target(m) + 1, 0);
-        if (!maker_end(m)) {
-            m->p->n--;
+        maker_lead_to(m, PLACE_ABS32, pick_target(m) + 1, 0);
+        if (!maker_next(m))
             break;
-        }
-        maker_begin(m);
         o.reg = fuzz_one_in(m->f, 2) ? 4 : 2;
         maker_encode(m, 0, 0xff, &o);
         break;
@@ -515,7 +526,7 @@ static void make_branch(struct maker *m)
 static void make_extend(struct maker *m)
 {
     static const uint32_t opcodes[] = {0x0fb6, 0x0fb7, 0x0fbe, 0x0fbf};
-    struct operands o = maker_pick(m, MAX(pick_size(m), 2u));
+    struct operands o = maker_pick(m, MAX(maker_size(m), 2u));
 
     if (m->wide && fuzz_one_in(m->f, 6)) {
         o.size = 8;
@@ -533,16 +544,16 @@ static void make_extend(struct maker *m)
 
 static void make_exchange(struct maker *m)
 {
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
 
     if (o.mem && fuzz_one_in(m->f, 3))
         maker_byte(m, 0xf0);
     switch (fuzz_below(m->f, 5)) {
     case 0:
-        encode_sized(m, 0x0fc0, &o); /* XADD */
+        maker_encode_sized(m, 0x0fc0, &o); /* XADD */
         break;
     case 1:
-        encode_sized(m, 0x0fb0, &o); /* CMPXCHG */
+        maker_encode_sized(m, 0x0fb0, &o); /* CMPXCHG */
         break;
     case 2:
         if (m->i->len)
@@ -552,7 +563,7 @@ static void make_exchange(struct maker *m)
         maker_byte(m, 0x90 + fuzz_below(m->f, 4));
         break;
     default:
-        encode_sized(m, 0x86, &o);
+        maker_encode_sized(m, 0x86, &o);
         break;
     }
 }
@@ -560,7 +571,7 @@ static void make_exchange(struct maker *m)
 static void make_bits(struct maker *m)
 {
     static const uint32_t tests[] = {0x0fa3, 0x0fab, 0x0fb3, 0x0fbb};
-    struct operands o = maker_pick(m, MAX(pick_size(m), 2u));
+    struct operands o = maker_pick(m, MAX(maker_size(m), 2u));
 
     switch (fuzz_below(m->f, 6)) {
     case 0:
@@ -592,20 +603,20 @@ static void make_bits(struct maker *m)
 
 static void make_test(struct maker *m)
 {
-    struct operands o = maker_pick(m, pick_size(m));
+    struct operands o = maker_pick(m, maker_size(m));
 
     switch (fuzz_below(m->f, 3)) {
     case 0:
-        encode_sized(m, 0x84, &o);
+        maker_encode_sized(m, 0x84, &o);
         break;
     case 1:
         o.mem = false;
         o.rm = o.reg;
-        encode_sized(m, 0x84, &o);
+        maker_encode_sized(m, 0x84, &o);
         break;
     default:
         o.reg = 0;
-        encode_sized(m, 0xf6, &o);
+        maker_encode_sized(m, 0xf6, &o);
         immediate(m, o.size);
         break;
     }
@@ -619,11 +630,8 @@ static void make_string(struct maker *m)
     if (rep >= 2) {
         maker_byte(m, 0xb9); /* MOV ECX */
         maker_number(m, fuzz_below(m->f, fuzz_one_in(m->f, 8) ? 0x1000 : 16), m->half ? 2 : 4);
-        if (!maker_end(m)) {
-            m->p->n--;
+        if (!maker_next(m))
             return;
-        }
-        maker_begin(m);
         maker_byte(m, 0xf0 | rep);
     }
     if (op & 1 && fuzz_one_in(m->f, 4))
@@ -644,11 +652,8 @@ static void make_flags(struct maker *m)
     maker_byte(m, op);
     if (op == 0x9d && fuzz_one_in(m->f, 2)) { /* POPF after a PUSHF */
         m->i->bytes[0] = 0x9c;
-        if (!maker_end(m)) {
-            m->p->n--;
+        if (!maker_next(m))
             return;
-        }
-        maker_begin(m);
         maker_byte(m, 0x9d);
     }
 }
@@ -669,7 +674,7 @@ static void make_self_write(struct maker *m)
         maker_byte(m, 0x2e);
         maker_byte(m, op == 0 ? 0xc6 : 0x80);
         maker_byte(m, 0x06);
-        lead_to(m, PLACE_ABS16, target, into);
+        maker_lead_to(m, PLACE_ABS16, target, into);
         immediate(m, 1);
         return;
     }
@@ -681,7 +686,7 @@ static void make_self_write(struct maker *m)
     } else {
         maker_byte(m, 0x05);
     }
-    lead_to(m, PLACE_ABS32, target, into);
+    maker_lead_to(m, PLACE_ABS32, target, into);
     immediate(m, size);
 }
 
@@ -695,30 +700,58 @@ static void make_any(struct maker *m)
 }
 
 static const struct {
-    uint8_t weight[4]; /* of wild, calm, self-writing, floating-point programs */
+    uint8_t weight[STYLES]; /* of wild, calm, self-writing, floating-point, shaped programs */
     void (*make)(struct maker *);
 } kinds[] = {
-    {{20, 30, 24, 8}, make_alu},     {{12, 12, 10, 6}, make_mov},      {{9, 9, 6, 1}, make_unary},
-    {{9, 9, 5, 2}, make_shift},      {{5, 5, 3, 1}, make_multiply},    {{5, 5, 4, 2}, make_lea},
-    {{8, 12, 6, 4}, make_condition}, {{12, 4, 10, 4}, make_jcc},       {{4, 1, 4, 1}, make_loop},
-    {{7, 3, 2, 1}, make_stack},      {{5, 1, 3, 1}, make_branch},      {{6, 6, 3, 0}, make_extend},
-    {{4, 4, 1, 0}, make_exchange},   {{5, 5, 2, 0}, make_bits},        {{5, 8, 4, 1}, make_test},
-    {{3, 1, 1, 0}, make_string},     {{8, 6, 2, 5}, make_sse},         {{6, 5, 2, 3}, make_vex},
-    {{6, 6, 3, 6}, make_flags},      {{2, 0, 10, 0}, make_self_write}, {{2, 0, 0, 0}, make_any},
-    {{6, 4, 2, 70}, make_x87},       {{3, 2, 1, 9}, make_mmx},         {{3, 3, 1, 1}, make_sha},
+    {{20, 30, 24, 8, 24}, make_alu},    {{12, 12, 10, 6, 20}, make_mov},
+    {{9, 9, 6, 1, 6}, make_unary},      {{9, 9, 5, 2, 6}, make_shift},
+    {{5, 5, 3, 1, 4}, make_multiply},   {{5, 5, 4, 2, 5}, make_lea},
+    {{8, 12, 6, 4, 8}, make_condition}, {{12, 4, 10, 4, 8}, make_jcc},
+    {{4, 1, 4, 1, 0}, make_loop},       {{7, 3, 2, 1, 6}, make_stack},
+    {{5, 1, 3, 1, 1}, make_branch},     {{6, 6, 3, 0, 4}, make_extend},
+    {{4, 4, 1, 0, 5}, make_exchange},   {{5, 5, 2, 0, 4}, make_bits},
+    {{5, 8, 4, 1, 6}, make_test},       {{3, 1, 1, 0, 2}, make_string},
+    {{8, 6, 2, 5, 6}, make_sse},        {{6, 5, 2, 3, 6}, make_vex},
+    {{6, 6, 3, 6, 6}, make_flags},      {{2, 0, 10, 0, 1}, make_self_write},
+    {{2, 0, 0, 0, 0}, make_any},        {{6, 4, 2, 70, 5}, make_x87},
+    {{3, 2, 1, 9, 2}, make_mmx},        {{3, 3, 1, 1, 1}, make_sha},
 };
+
+static const struct {
+    uint8_t weight;
+    void (*make)(struct maker *);
+} shapes[] = {{4, shape_exchange}, {8, shape_span},        {10, shape_loop},
+              {5, shape_call},     {3, shape_recursion},   {4, shape_stack},
+              {4, shape_rotate},   {3, shape_carry_chain}, {3, shape_high_bytes}};
+
+/* One of n things that have their weights stride bytes from each other. */
+static unsigned weighted(struct maker *m, const uint8_t *weight, size_t stride, unsigned n)
+{
+    unsigned sum = 0, at, k;
+
+    for (k = 0; k < n; k++)
+        sum += weight[k * stride];
+    at = fuzz_below(m->f, sum);
+    for (k = 0; at >= weight[k * stride]; k++)
+        at -= weight[k * stride];
+    return k;
+}
+
+void maker_filler(struct maker *m)
+{
+    kinds[weighted(m, &kinds[0].weight[m->style], sizeof(kinds[0]), ARRAY_LEN(kinds))].make(m);
+}
 
 static void make_one(struct maker *m)
 {
-    unsigned sum = 0, k, n;
+    static const uint8_t one_in[STYLES] = {16, 16, 16, 24, 2};
 
-    for (k = 0; k < ARRAY_LEN(kinds); k++)
-        sum += kinds[k].weight[m->style];
-    n = fuzz_below(m->f, sum);
-    for (k = 0; n >= kinds[k].weight[m->style]; k++)
-        n -= kinds[k].weight[m->style];
     maker_begin(m);
-    kinds[k].make(m);
+    if (!fuzz_one_in(m->f, one_in[m->style])) {
+        maker_filler(m);
+        return;
+    }
+    shapes[weighted(m, &shapes[0].weight, sizeof(shapes[0]), ARRAY_LEN(shapes))].make(m);
 }
 
 void program_make(struct program *p, struct bench *b)
@@ -726,10 +759,14 @@ void program_make(struct program *p, struct bench *b)
     struct fuzz *f = b->f;
     struct maker m = {
         .f = f, .b = b, .p = p, .wide = b->mode == LONG64, .half = mode_is_16(b->mode)};
-    unsigned n = 4 + fuzz_below(f, 37);
+    unsigned n;
 
     memset(p, 0, sizeof(*p));
-    m.style = fuzz_one_in(f, 5) ? SELF_WRITING : fuzz_one_in(f, 4) ? FLOATING : fuzz_below(f, 2);
+    m.style = fuzz_one_in(f, 3)   ? SHAPED
+              : fuzz_one_in(f, 5) ? SELF_WRITING
+              : fuzz_one_in(f, 4) ? FLOATING
+                                  : fuzz_below(f, 2);
+    n = 4 + fuzz_below(f, m.style == SHAPED ? PROGRAM_MAX - 4 : 37);
     m.calm = p->calm = m.style != WILD;
     p->mode = b->mode;
     p->at = CODE + (fuzz_one_in(f, 2) ? 0xf00 + fuzz_below(f, 256) : fuzz_below(f, 0x800));

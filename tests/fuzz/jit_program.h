@@ -9,7 +9,7 @@
 
 #include "tests/fuzz/cpu_bench.h"
 
-#define PROGRAM_MAX 48
+#define PROGRAM_MAX 64
 #define INSN_MAX    24 /* bytes: a random row may be longer than an instruction is */
 
 /* Where the last bytes of an instruction say another one's place. */

@@ -52,6 +52,19 @@ void make_sha(struct maker *m)
         maker_byte(m, fuzz_u8(m->f));
 }
 
+void maker_vex(struct maker *m, unsigned map, unsigned pp, bool w, bool l, unsigned vvvv,
+               unsigned opcode, const struct operands *o)
+{
+    if (o->segment)
+        maker_byte(m, o->segment);
+    maker_byte(m, 0xc4);
+    maker_byte(m, (~maker_rex_bits(o) & 7) << 5 | map);
+    maker_byte(m, (unsigned)w << 7 | (vvvv == 16 ? 15 : ~vvvv & 15) << 3 | (unsigned)l << 2 | pp);
+    maker_byte(m, opcode);
+    if (opcode != 0x77 || map != 1) /* VZEROUPPER, VZEROALL */
+        maker_modrm(m, o);
+}
+
 void make_vex(struct maker *m)
 {
     static const struct {
@@ -72,23 +85,16 @@ void make_vex(struct maker *m)
     bool general = rows[k].map == 2 && rows[k].opcode >= 0xf0;
     unsigned vvvv = maker_plain_reg(m), w = m->wide && rows[k].w && fuzz_one_in(m->f, 2);
     bool l = !general && fuzz_one_in(m->f, 2);
-    unsigned rex = maker_rex_bits(&o);
 
     o.small_address &= m->wide;
     if (!general) {
         o.reg = fuzz_below(m->f, m->wide ? 16 : 8);
         vvvv = fuzz_below(m->f, m->wide ? 16 : 8);
-        rex = maker_rex_bits(&o);
     } else if (rows[k].opcode == 0xf3) {
         o.reg = 1 + fuzz_below(m->f, 3); /* BLSR, BLSMSK, BLSI */
-        rex = maker_rex_bits(&o);
     }
     if (rows[k].map == 3 && rows[k].opcode == 0xf0)
         vvvv = 0; /* RORX has none */
-    if (o.segment)
-        maker_byte(m, o.segment);
-    maker_byte(m, 0xc4);
-    maker_byte(m, (~rex & 7) << 5 | rows[k].map);
     bool two = rows[k].map == 1 && rows[k].opcode != 0xef && rows[k].opcode != 0xfe &&
                rows[k].opcode != 0xd4 && rows[k].opcode != 0x76 && rows[k].opcode < 0x58;
     unsigned none = two || rows[k].opcode == 0x6e || rows[k].opcode == 0x7e ||
@@ -100,11 +106,7 @@ void make_vex(struct maker *m)
         none = false;
     if ((rows[k].opcode == 0x6e || rows[k].opcode == 0x7e) || rows[k].opcode == 0xf0)
         l = false;
-    maker_byte(m, w << 7 | (none ? 15 : ~vvvv & (m->wide ? 15 : 7)) << 3 |
-                      (m->wide || none ? 0 : 0x40) | (unsigned)l << 2 | rows[k].pp);
-    maker_byte(m, rows[k].opcode);
-    if (rows[k].opcode != 0x77 || rows[k].map != 1)
-        maker_modrm(m, &o);
+    maker_vex(m, rows[k].map, rows[k].pp, w, l, none ? 16 : vvvv, rows[k].opcode, &o);
     if (rows[k].imm)
         maker_byte(m, fuzz_u8(m->f));
 }
@@ -126,11 +128,8 @@ static void make_control_word(struct maker *m)
     o.size = 2;
     maker_encode(m, 0, 0xc7, &o);
     maker_number(m, fuzz_below(m->f, 16) << 8 | 0x40 | masks, 2);
-    if (!maker_end(m)) {
-        m->p->n--;
+    if (!maker_next(m))
         return;
-    }
-    maker_begin(m);
     o.size = 4;
     o.reg = 5;
     maker_encode(m, 0, 0xd9, &o); /* FLDCW */

@@ -1,9 +1,11 @@
 /* Runs a guest by a script and judges it: through the public API, deterministic unless the script
  * asks for the host's clock.
  *
- *     guest_test [-v] [--lockstep] SCRIPT NAME=VALUE...
+ *     guest_test [-v] [--threads | --lockstep] SCRIPT NAME=VALUE...
  *
- * -v shows serial output and commands as they come. --lockstep runs the guest twice side by side,
+ * -v shows serial output and commands as they come. --threads runs the guest by the host's clock, each of
+ * its processors on a thread of the host; all limits are then two and a half times what the script says, for
+ * the host may be busy. --lockstep runs the guest twice side by side,
  * interpreted and translated, and fails at the first difference (frontend/pair.h). To find the
  * instruction: --from N --step 1, with N the last instruction after which both were the same.
  * --limit N ends the test well after N instructions, --force translates everything at once.
@@ -43,7 +45,7 @@ struct guest {
     tnm_config cfg;
     tnm_machine *m;
     struct pair pair; /* with --lockstep; pair.jit is NULL without */
-    bool lockstep, force;
+    bool lockstep, force, threads;
     uint64_t from, step, end;
     double limit;
     char *serial;
@@ -407,7 +409,7 @@ static void command(struct guest *g, const char *cmd, const char *arg)
     if (configure(g, cmd, arg))
         return;
     if (!strcmp(cmd, "limit")) {
-        g->limit = atof(arg);
+        g->limit = atof(arg) * (g->threads ? 2.5 : 1);
     } else if (!strcmp(cmd, "serial")) {
         wait_for(g, has_serial, arg);
     } else if (!strcmp(cmd, "screen")) {
@@ -469,6 +471,8 @@ static char **options(struct guest *g, char **argv)
             g->lockstep = true;
         else if (!strcmp(*argv, "--force"))
             g->force = true;
+        else if (!strcmp(*argv, "--threads"))
+            g->threads = true;
         else if (to && argv[1])
             *to = strtoull(*++argv, NULL, 0);
         else
@@ -488,13 +492,14 @@ int main(int argc, char **argv)
     g.script = argv ? *argv : NULL;
     f = g.script ? fopen(g.script, "r") : NULL;
     if (!f) {
-        fprintf(stderr, "usage: guest_test [-v] [--lockstep [--force] [--from N] [--step N] "
-                        "[--limit N]] SCRIPT NAME=VALUE...\n");
+        fprintf(stderr,
+                "usage: guest_test [-v] [--threads] [--lockstep [--force] [--from N] [--step N] "
+                "[--limit N]] SCRIPT NAME=VALUE...\n");
         return 2;
     }
     g.serial = calloc(1, SERIAL_MAX);
     tnm_config_init(&g.cfg);
-    g.cfg.clock = TNM_CLOCK_INSN;
+    g.cfg.clock = g.threads ? TNM_CLOCK_HOST : TNM_CLOCK_INSN;
     while (fgets(line, sizeof(line), f)) {
         char *arg;
         g.line++;

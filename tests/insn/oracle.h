@@ -83,6 +83,9 @@ void oracle_host_begin(struct oracle_host *h, const struct oracle_case *cases, u
 const struct oracle_state *oracle_host_end(struct oracle_host *h);
 enum { ORACLE_BATCH = 64 };
 bool oracle_host_has(enum cpu_feature f);
+/* At a linear address is memory of the test program itself: what a case does there natively says nothing.
+ * Sanitizers take much of the lowest gigabytes. */
+bool oracle_host_occupies(uint64_t at);
 
 struct oracle_ours;
 struct oracle_ours *oracle_ours_new(void);

@@ -228,6 +228,16 @@ uint64_t gen_window_address(struct gen *g, unsigned size)
     return ORACLE_DATA + below(&g->rng, ORACLE_DATA_SIZE - MIN(size, ORACLE_DATA_SIZE / 2u));
 }
 
+/* Where nothing is, or not even an address. */
+static uint64_t far_address(struct gen *g)
+{
+    uint64_t v = rnd(&g->rng);
+
+    if (!g->code64)
+        return v >> 32;
+    return 0x800000000000ull + (v >> 18) * (1 + 2 * below(&g->rng, 100));
+}
+
 /* An address for an access of size: most lie in the window, some at its edges, some far away. */
 uint64_t gen_pick_address(struct gen *g, unsigned size, unsigned align)
 {
@@ -263,8 +273,7 @@ uint64_t gen_pick_address(struct gen *g, unsigned size, unsigned align)
     else if (kind < 90)
         at = ORACLE_RO + PAGE_SIZE - back;
     else if (kind < 93)
-        at =
-            g->code64 ? 0x800000000000ull + (rnd(r) >> 18) * (1 + 2 * below(r, 100)) : rnd(r) >> 32;
+        at = far_address(g);
     else if (kind < 94)
         at = g->code64 ? 0x800000000000ull - back : 0x100000000ull - back;
     else
@@ -291,10 +300,9 @@ static void choose_pointers(struct gen *g)
     if (row_uses_stack(row)) {
         bool edge = once_in(r, 4) && strchr("CRI", row->name[0]) == NULL &&
                     strcmp(row->name, "PUSHA") != 0 && strcmp(row->name, "POPA") != 0;
-        pin(g, REG_SP,
-            edge ? gen_pick_address(g, 8, once_in(r, 2) ? 1 : 8)
-                 : (ORACLE_DATA + 0x80 + below(r, ORACLE_DATA_SIZE - 0x100)) &
-                       (once_in(r, 4) ? ~0ull : ~7ull));
+        uint64_t sp = edge ? gen_pick_address(g, 8, once_in(r, 2) ? 1 : 8)
+                           : ORACLE_DATA + 0x80 + below(r, ORACLE_DATA_SIZE - 0x100);
+        pin(g, REG_SP, edge || once_in(r, 4) ? sp : sp & ~7ull);
         if (strcmp(row->name, "ENTER") == 0 || strcmp(row->name, "LEAVE") == 0)
             pin(g, REG_BP, gen_pick_address(g, 8, once_in(r, 2) ? 1 : 8));
     }
@@ -310,10 +318,15 @@ static void choose_pointers(struct gen *g)
         if (once_in(r, 2))
             pin(g, REG_AX, 0x0101010101010101ull * (reg[REG_AX] & 0xff));
     }
-    if (row_is(row, loops))
-        pin(g, REG_CX, once_in(r, 4) ? value_int(r) : below(r, 3) + (rnd(r) << 32) * below(r, 2));
-    if (strcmp(row->name, "XLAT") == 0)
-        pin(g, REG_BX, gen_pick_address(g, 1, 1) - below(r, 2) * (reg[REG_AX] & 0xff));
+    if (row_is(row, loops)) {
+        bool any = once_in(r, 4);
+        uint64_t count = any ? value_int(r) : below(r, 3), high = any ? 0 : rnd(r) << 32;
+        pin(g, REG_CX, any || !below(r, 2) ? count : count + high);
+    }
+    if (strcmp(row->name, "XLAT") == 0) {
+        uint64_t at = gen_pick_address(g, 1, 1);
+        pin(g, REG_BX, at - below(r, 2) * (reg[REG_AX] & 0xff));
+    }
     if (row_begins(row, "MASKMOV") || row_begins(row, "VMASKMOVDQU")) /* see fix_registers() */
         pin(g, REG_DI, gen_window_address(g, 16));
     if (gen_has_word(g, "CL"))
@@ -345,8 +358,10 @@ static void choose_special_values(struct gen *g)
     }
     if (row_ends(row, "PKRU") || strcmp(row->name, "XGETBV") == 0) {
         bool xcr = row->name[0] == 'X';
-        in->r[REG_CX] = (once_in(r, 4) || xcr ? 2 + below(r, 9) : 0) | (rnd(r) << 32);
-        in->r[REG_DX] = (once_in(r, 4) ? rnd(r) : 0) | (rnd(r) << 32);
+        in->r[REG_CX] = once_in(r, 4) || xcr ? 2 + below(r, 9) : 0;
+        in->r[REG_CX] |= rnd(r) << 32;
+        in->r[REG_DX] = once_in(r, 4) ? rnd(r) : 0;
+        in->r[REG_DX] |= rnd(r) << 32;
         in->r[REG_AX] &= ~3ull; /* the kernel must be able to store to our memory */
     }
     if (row_ends(row, "ESTRI") || row_ends(row, "ESTRM"))
@@ -437,8 +452,10 @@ static void fix_registers(struct gen *g)
 
     if (!g->mem && row_is(row, near_) && row->form == FORM_X)
         reg[g->rm & 15] = reg[g->rm & 7] = gen_indirect_target(g); /* REX.B may not count */
-    if (!g->mem && (row_is(row, selectors) || gen_operand(g, "S")))
-        reg[g->rm & 15] = gen_selector(g) | (rnd(r) & ~0xffffull);
+    if (!g->mem && (row_is(row, selectors) || gen_operand(g, "S"))) {
+        uint64_t selector = gen_selector(g);
+        reg[g->rm & 15] = selector | (rnd(r) & ~0xffffull);
+    }
     if (row->name[0] == 'B' && row->name[1] == 'T' && g->mem && gen_operand(g, "G") &&
         !once_in(r, 8) &&
         !(g->pinned >> (g->reg & 15) & 1)) /* bit offsets reach beyond the operand */

@@ -350,6 +350,13 @@ const struct oracle_state *oracle_host_end(struct oracle_host *h)
     return h->s->out;
 }
 
+/* The child's address space is ours but for the window. */
+bool oracle_host_occupies(uint64_t at)
+{
+    unsigned char there;
+    return mincore((void *)(uintptr_t)align_down(at, PAGE_SIZE), PAGE_SIZE, &there) == 0;
+}
+
 bool oracle_host_has(enum cpu_feature f)
 {
     enum { A, B, C, D };
@@ -407,6 +414,11 @@ void oracle_host_begin(struct oracle_host *h, const struct oracle_case *cases, u
 const struct oracle_state *oracle_host_end(struct oracle_host *h)
 {
     return NULL;
+}
+
+bool oracle_host_occupies(uint64_t at)
+{
+    return false;
 }
 
 bool oracle_host_has(enum cpu_feature f)

@@ -28,17 +28,28 @@ static void poke(struct gen *g, uint64_t at, const uint8_t *p, unsigned n)
             g->c->in.data[at + k - ORACLE_DATA] = p[k];
 }
 
+/* Control and status word; now and then with exceptions that are not masked. */
+static void fill_words(struct rng *r, uint8_t *cw, uint8_t *sw, bool unmasked)
+{
+    unsigned masks = below(r, 64), flags;
+
+    st16(cw, (uint16_t)(0x40 | masks | below(r, 16) << 8));
+    flags = (unsigned)rnd(r);
+    flags &= unmasked && once_in(r, 4) ? 0x3f : ld16(cw) & 0x3f;
+    st16(sw, (uint16_t)(flags | (rnd(r) & 0x7f00)));
+}
+
 static void fill_fxsave(struct gen *g, uint8_t *p)
 {
     struct rng *r = &g->rng;
+    uint32_t mxcsr;
 
     memset(p, 0, 512);
-    st16(p, (uint16_t)(0x40 | below(r, 64) | below(r, 16) << 8));
-    st16(p + 2, (uint16_t)(rnd(r) & ld16(p) & 0x3f) | (uint16_t)(rnd(r) & 0x7f00));
+    fill_words(r, p, p + 2, false);
     p[4] = (uint8_t)rnd(r);
     /* XRSTOR finds a bad MXCSR when other parts have been loaded already. */
-    st32(p + 24, (uint32_t)(rnd(r) & 0xffff) | (uint32_t)(once_in(r, 12) && g->row->name[0] == 'F')
-                                                   << 16);
+    mxcsr = (uint32_t)(rnd(r) & 0xffff);
+    st32(p + 24, mxcsr | (uint32_t)(once_in(r, 12) && g->row->name[0] == 'F') << 16);
     for (unsigned k = 0; k < 8; k++)
         value_f80(r, p + 32 + 16 * k);
     value_fill(r, p + 160, 256, V_RANDOM);
@@ -55,8 +66,10 @@ static void fill_xsave(struct gen *g, uint8_t *p)
     st64(p + 512, below(r, 8));
     if (compact)
         st64(p + 520, (below(r, 8) | ld64(p + 512)) | 1ull << 63);
-    if (once_in(r, 24)) /* reserved bits */
-        p[512 + below(r, 64)] ^= (uint8_t)(1u << below(r, 8));
+    if (once_in(r, 24)) { /* reserved bits */
+        uint8_t bit = (uint8_t)(1u << below(r, 8));
+        p[512 + below(r, 64)] ^= bit;
+    }
     if (once_in(r, 2))
         st64(p + 512, ld64(p + 512) & below(r, 8));
     /* Components the host may have and we do not would make a difference. */
@@ -71,9 +84,7 @@ static void fill_environment(struct gen *g, uint8_t *p)
 
     for (unsigned k = 0; k < 7; k++)
         st32(p + k * step, (uint32_t)rnd(r) & (k < 3 || step == 2 ? 0xffff : 0x7ffffff));
-    st16(p, (uint16_t)(0x40 | below(r, 64) | below(r, 16) << 8));
-    st16(p + step, (uint16_t)(rnd(r) & (once_in(r, 4) ? 0x3f : ld16(p) & 0x3f)) |
-                       (uint16_t)(rnd(r) & 0x7f00));
+    fill_words(r, p, p + step, true);
     for (unsigned k = 0; k < 8; k++)
         value_f80(r, p + 7 * step + 10 * k);
 }
@@ -106,7 +117,8 @@ static bool fill_special(struct gen *g, uint8_t *p)
     } else if (strcmp(row->name, "FLDENV") == 0 || strcmp(row->name, "FRSTOR") == 0) {
         fill_environment(g, p);
     } else if (row_ends(row, "LDMXCSR")) {
-        st32(p, (uint32_t)(rnd(r) & 0xffff) | (uint32_t)(once_in(r, 8) << 16));
+        st32(p, (uint32_t)(rnd(r) & 0xffff));
+        p[2] = once_in(r, 8);
     } else if (strcmp(row->name, "BOUND") == 0) {
         for (unsigned k = 0; k < 8; k++)
             p[k] = (uint8_t)rnd(r);
@@ -156,8 +168,12 @@ void gen_fill_stack(struct gen *g)
     if (strcmp(row->name, "RET") == 0) {
         st64(buf, gen_branch_target(g));
     } else if (strcmp(row->name, "RETF") == 0 || strcmp(row->name, "IRET") == 0) {
-        uint64_t words[5] = {gen_far_offset(g), gen_selector(g), gen_window_address(g, 0) & ~7ull,
-                             0x2b, 0};
+        uint64_t words[5];
+        words[0] = gen_far_offset(g);
+        words[1] = gen_selector(g);
+        words[2] = gen_window_address(g, 0) & ~7ull;
+        words[3] = 0x2b;
+        words[4] = 0;
         if (row->name[0] == 'I') {
             words[4] = words[3];
             words[3] = words[2];
@@ -171,7 +187,8 @@ void gen_fill_stack(struct gen *g)
     } else if (strcmp(row->name, "POPF") == 0) {
         st64(buf, rnd(r) & (FL_ARITH | FL_DF | FL_AC | FL_IF | FL_IOPL | FL_1));
     } else if (row->operands[0] && row->operands[1] == 'S') { /* POP of a segment register */
-        st64(buf, gen_selector(g) | (rnd(r) << 16 & ~0xffffull));
+        uint64_t selector = gen_selector(g);
+        st64(buf, selector | (rnd(r) << 16 & ~0xffffull));
     }
     poke(g, sp, buf, sizeof(buf));
 }

@@ -116,12 +116,14 @@ static void fill_small(struct rng *r, uint8_t *p, unsigned n, enum flavour v)
     static const uint8_t edges[] = {0, 1, 0x7f, 0x80, 0x81, 0xff, 0xfe, 8};
 
     for (unsigned k = 0; k < n; k++) {
-        if (v == V_BCD)
-            p[k] = (uint8_t)(below(r, 10) << 4 | below(r, 10));
-        else if (v == V_COUNT)
+        if (v == V_BCD) {
+            unsigned tens = below(r, 10);
+            p[k] = (uint8_t)(tens << 4 | below(r, 10));
+        } else if (v == V_COUNT) {
             p[k] = k % 8 ? 0 : (uint8_t)below(r, 70);
-        else
+        } else {
             p[k] = edges[below(r, sizeof(edges))];
+        }
     }
     if (v == V_BCD && n >= 10)
         p[9] = once_in(r, 2) ? 0x80 : 0;

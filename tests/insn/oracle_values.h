@@ -1,4 +1,5 @@
-/* Random and special values for the oracle's cases: the same sequence on every host. */
+/* Random and special values for the oracle's cases: the same sequence on every host, and from every
+ * compiler. So no expression draws twice: C does not say which of its operands comes first. */
 #ifndef TESTS_INSN_ORACLE_VALUES_H
 #define TESTS_INSN_ORACLE_VALUES_H
 

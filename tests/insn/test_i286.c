@@ -569,7 +569,7 @@ static bool all_zero(const uint8_t *p)
 START_TEST(recordings)
 {
     char path[4096], what[1024];
-    struct kase *c = malloc(sizeof(*c));
+    struct kase *c;
     struct bench b;
     json_t *meta, *opcodes;
     struct gzlines *lines;
@@ -582,6 +582,7 @@ START_TEST(recordings)
     ck_assert_ptr_nonnull(opcodes);
     ck_assert(vectors_path("i286-real.jsonl.gz", path, sizeof(path)));
     lines = gzlines_open(path);
+    c = malloc(sizeof(*c));
     ck_assert(lines && c);
     bench_new(&b);
     for (char *text; (text = gzlines_next(lines)); total++) {

@@ -2,64 +2,15 @@
  * forms do in each lane, GFNI makes the AES S-box, SHA makes the digests of FIPS 180-4. And gathers
  * that fault in the middle. Where the host has these, test_oracle.c compares with it too.
  */
-#include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "cpu/decode.h"
-#include "cpu/exec.h"
-
-enum { MEM_SIZE = 4096, MEM_AT = 0x100000 };
-
-static struct cpu *cpu;
-static struct physmap *map;
-static uint8_t *guest_mem; /* MEM_SIZE bytes at MEM_AT */
-
-static void view_changed(void *opaque)
-{
-    cpu_view_changed(cpu);
-}
-
-static void setup(void)
-{
-    static struct phys_region ram;
-    struct physmap_listener listener = {.view_changed = view_changed};
-    struct cpu_env env = {0};
-    struct error err;
-
-    map = physmap_new(MEM_SIZE, NULL, &err);
-    ck_assert_ptr_nonnull(map);
-    env.mem = map;
-    cpu = cpu_new("max", 0, 1, &env, &err);
-    ck_assert_ptr_nonnull(cpu);
-    physmap_set_listener(map, &listener);
-    physmap_add_ram(map, &ram, "ram", MEM_AT, MEM_SIZE, 0, 0);
-    guest_mem = physmap_host(map, 0);
-    cpu_reset(cpu, false);
-    cpu->mode = MODE_CODE64 | MODE_PE;
-    cpu->mmu_index = MMU_SUPER_AC;
-    cpu->cr0 = CR0_PE;
-    cpu->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
-    cpu->xcr0 = 7;
-    memset(cpu->seg_base, 0, sizeof(cpu->seg_base));
-}
-
-static void teardown(void)
-{
-    cpu_free(cpu);
-    physmap_free(map);
-}
-
-static uint64_t seed;
+#define HAND_MEM 4096
+#include "tests/insn/hand_cpu.h"
 
 static void fill(uint8_t *p, unsigned n)
 {
-    for (unsigned k = 0; k < n; k++) {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        p[k] = (uint8_t)seed;
-    }
+    for (unsigned k = 0; k < n; k++)
+        p[k] = (uint8_t)any64();
 }
 
 static unsigned put_prefixes(const struct insn_row *row, bool wide, uint8_t *code)
@@ -328,22 +279,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("known answers");
-    TCase *tc = tcase_create("known answers");
-    SRunner *sr;
-    int failed;
-
-    tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_test(tc, wide_crypto_is_lane_by_lane);
-    tcase_add_test(tc, gfni_makes_the_aes_sbox);
-    tcase_add_test(tc, sha1_of_abc);
-    tcase_add_test(tc, sha256_of_abc);
-    tcase_add_test(tc, gathers_resume);
-    tcase_set_timeout(tc, 60);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
+    const TTest *const tests[] = {wide_crypto_is_lane_by_lane, gfni_makes_the_aes_sbox, sha1_of_abc,
+                                  sha256_of_abc, gathers_resume};
+    return run_by_hand("known answers", tests, ARRAY_LEN(tests));
 }

@@ -2,59 +2,14 @@
  * directions, operands that overlap in every way, over page borders. Whether the elements moved in bulk
  * must not show.
  */
-#include <check.h>
-#include <stdlib.h>
+#define HAND_MEM 16384
+#include "tests/insn/hand_cpu.h"
 
-#include "cpu/decode.h"
-#include "cpu/exec.h"
-
-enum { MEM_SIZE = 16384, MEM_AT = 0x100000, CODE_AT = 0x1000, MOST = 700, CASES = 20000 };
-
-static struct cpu *cpu;
-static struct physmap *map;
-static uint8_t *guest_mem; /* MEM_SIZE bytes at MEM_AT */
-
-static void view_changed(void *opaque)
-{
-    cpu_view_changed(cpu);
-}
-
-static void setup(void)
-{
-    static struct phys_region ram;
-    struct physmap_listener listener = {.view_changed = view_changed};
-    struct cpu_env env = {0};
-    struct error err;
-
-    map = physmap_new(MEM_SIZE, NULL, &err);
-    ck_assert_ptr_nonnull(map);
-    env.mem = map;
-    cpu = cpu_new("max", 0, 1, &env, &err);
-    ck_assert_ptr_nonnull(cpu);
-    physmap_set_listener(map, &listener);
-    physmap_add_ram(map, &ram, "ram", MEM_AT, MEM_SIZE, 0, 0);
-    guest_mem = physmap_host(map, 0);
-    cpu_reset(cpu, false);
-    cpu->mode = MODE_CODE64 | MODE_PE;
-    cpu->mmu_index = MMU_SUPER_AC;
-    cpu->cr0 = CR0_PE;
-    memset(cpu->seg_base, 0, sizeof(cpu->seg_base));
-}
-
-static void teardown(void)
-{
-    cpu_free(cpu);
-    physmap_free(map);
-}
-
-static uint64_t seed;
+enum { CODE_AT = 0x1000, MOST = 700, CASES = 20000 };
 
 static uint32_t any(uint32_t below)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 20) % below;
+    return (uint32_t)(any64() >> 20) % below;
 }
 
 struct kase {
@@ -69,9 +24,9 @@ static struct kase pick(void)
     struct kase c = {.movs = any(2), .down = any(2), .size = 1u << any(4)};
 
     c.count = 1 + any(any(4) ? 40 : MOST);
-    c.from = MOST * 8 + any(MEM_SIZE - 2 * MOST * 8 - 8);
-    c.to = any(3) ? c.from + any(80) - 40 : MOST * 8 + any(MEM_SIZE - 2 * MOST * 8 - 8);
-    c.value = any(2) ? any(256) * 0x0101010101010101 : seed;
+    c.from = MOST * 8 + any(HAND_MEM - 2 * MOST * 8 - 8);
+    c.to = any(3) ? c.from + any(80) - 40 : MOST * 8 + any(HAND_MEM - 2 * MOST * 8 - 8);
+    c.value = any(2) ? any(256) * 0x0101010101010101ull : seed;
     return c;
 }
 
@@ -111,18 +66,17 @@ static void ours(const struct kase *c)
 
 START_TEST(as_by_element)
 {
-    static uint8_t want[MEM_SIZE];
+    static uint8_t want[HAND_MEM];
 
-    seed = 4711;
     for (unsigned k = 0; k < CASES; k++) {
         struct kase c = pick();
         uint64_t moved = (uint64_t)c.count * c.size * (c.down ? ~0ull : 1);
-        for (unsigned b = 0; b < MEM_SIZE; b += 4)
+        for (unsigned b = 0; b < HAND_MEM; b += 4)
             st32(guest_mem + b, any(UINT32_MAX));
-        memcpy(want, guest_mem, MEM_SIZE);
+        memcpy(want, guest_mem, HAND_MEM);
         by_element(&c, want);
         ours(&c);
-        ck_assert_msg(memcmp(want, guest_mem, MEM_SIZE) == 0,
+        ck_assert_msg(memcmp(want, guest_mem, HAND_MEM) == 0,
                       "%s of %u by %u, %s, from %x to %x, value %llx", c.movs ? "MOVS" : "STOS",
                       c.count, c.size, c.down ? "down" : "up", c.from, c.to,
                       (unsigned long long)c.value);
@@ -135,18 +89,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("string");
-    TCase *tc = tcase_create("string");
-    SRunner *sr;
-    int failed;
-
-    tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_test(tc, as_by_element);
-    tcase_set_timeout(tc, 120);
-    suite_add_tcase(s, tc);
-    sr = srunner_create(s);
-    srunner_run_all(sr, CK_ENV);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? 1 : 0;
+    const TTest *const tests[] = {as_by_element};
+    return run_by_hand("string", tests, ARRAY_LEN(tests));
 }
