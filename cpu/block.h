@@ -49,7 +49,8 @@ struct block {
     uint16_t heat;              /* entries so far, while it is interpreted */
     bool vec;                   /* the code keeps vector registers in the host's */
     bool no_spans;              /* ... checks every access by itself */
-    uint8_t broken;             /* how often a check for several accesses has failed */
+    uint8_t broken;             /* how often a check for several accesses has failed, ... */
+    uint64_t broken_since;      /* ... from this instruction on */
     bool x87;                   /* ... and x87 registers */
     bool in_unit;               /* code of other blocks goes on into this one */
     uint64_t seg_rip;           /* segmented code (cpu/jit/): the offset in CS that it is for, */

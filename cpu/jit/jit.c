@@ -326,17 +326,27 @@ bool jit_run_one_flags(struct cpu *cpu, const struct insn *i)
     return true;
 }
 
-#define BROKEN_MAX 32
+#define BROKEN_MAX    32
+#define WORTH_A_BREAK 5000u /* instructions: once in so many is no harm */
 
-/* Faults break spans as a matter of course; operands across pages would break them for ever. */
+/* Faults break spans as a matter of course, and whoever goes through memory breaks one at each page's end;
+ * operands that always lie across pages would break them for ever. */
 static void count_broken(struct cpu *cpu)
 {
     struct block *head = cpu->tr.broken;
 
     cpu->tr.broken = NULL;
     cpu->tr.jit->stats.broken++;
-    if (cpu->exc_vector != EXC_NONE || head->dead || ++head->broken < BROKEN_MAX)
+    if (cpu->exc_vector != EXC_NONE || head->dead)
         return;
+    if (!head->broken)
+        head->broken_since = cpu_retired(cpu);
+    if (++head->broken < BROKEN_MAX)
+        return;
+    if (cpu_retired(cpu) - head->broken_since > BROKEN_MAX * WORTH_A_BREAK) {
+        head->broken = 0;
+        return;
+    }
     head->no_spans = true;
     jit_drop_code(cpu, head);
 }

@@ -8,6 +8,8 @@
 #include "cpu/interp.h"
 #include "cpu/jit/x64_x87.h"
 
+#define UNROLL_MAX 48 /* instructions of all rounds of a loop */
+
 void tr_part(struct tr *t, unsigned p)
 {
     t->p = p;
@@ -134,19 +136,52 @@ static void look_at(struct tr *t)
     }
 }
 
+static void add_block(struct tr *t, struct block *b)
+{
+    add_part(t, b);
+    for (unsigned k = t->part[t->n_parts - 1].first; k < t->n; k++) {
+        tr_select(t, k);
+        look_at(t);
+    }
+}
+
+/* The last part's branch leads back to the head. */
+static bool is_loop(const struct tr *t)
+{
+    uint32_t to;
+
+    return t->hot[t->k] && (tr_find(t, IR_BRANCH_IF) || tr_find(t, IR_BRANCH)) &&
+           !tr_find(t, IR_PUSH) && tr_target_offset(t, &to) &&
+           to == (t->part[0].b->ra & (PAGE_SIZE - 1));
+}
+
+/* A short loop is translated several rounds at once: what is done once for a unit is done less often, and
+ * operands of different rounds lie in one span. */
+static void unroll(struct tr *t)
+{
+    unsigned round = t->n_parts, insns = t->n;
+
+    while (t->n + insns <= UNROLL_MAX && t->n_parts + round <= UNIT_PARTS) {
+        t->part[t->n_parts - 1].takes = true;
+        for (unsigned p = 0; p < round; p++) {
+            t->part[t->n_parts].takes = t->part[p].takes;
+            add_block(t, t->part[p].b);
+        }
+    }
+    t->part[t->n_parts - 1].takes = false;
+}
+
 void tr_unit(struct tr *t, struct block *head)
 {
     struct block *b = head;
     bool alone = (head->mode & MODE_SINGLE) || head->ra2 != RA_NONE;
 
     do {
-        add_part(t, b);
-        for (unsigned k = t->part[t->n_parts - 1].first; k < t->n; k++) {
-            tr_select(t, k);
-            look_at(t);
-        }
+        add_block(t, b);
         b = alone || t->n_parts == UNIT_PARTS || tr_raises(t) ? NULL : next_block(t);
     } while (b);
+    if (!alone && !tr_raises(t) && is_loop(t))
+        unroll(t);
 }
 
 static bool may_leave(const struct tr *t)
