@@ -57,6 +57,7 @@ struct capture {
     pthread_mutex_t lock; /* of the following */
     pthread_cond_t changed;
     uint64_t next, done;
+    uint64_t more, more_done, part; /* bytes of opt.last's work; of what it is at */
     struct copy *free, *queue, **queue_end;
     unsigned running;
     bool stop, finished;
@@ -624,11 +625,29 @@ bool capture_go(struct capture *c, struct error *err)
     return error_set(err, ERR_NOMEM, "the host gives no thread to save with: end other programs");
 }
 
+void capture_more(struct capture *c, uint64_t bytes)
+{
+    c->more += bytes;
+}
+
+bool capture_tell(void *opaque, uint64_t done, uint64_t total)
+{
+    struct capture *c = opaque;
+
+    pthread_mutex_lock(&c->lock);
+    if (done < c->part)
+        c->more_done += c->part; /* it is at the next */
+    c->part = done;
+    bool more = !c->stop;
+    pthread_mutex_unlock(&c->lock);
+    return more;
+}
+
 void capture_progress(struct capture *c, uint64_t *done, uint64_t *total, uint64_t *bytes)
 {
     pthread_mutex_lock(&c->lock);
-    *done = MIN(c->done, c->units) * SNAP_UNIT;
-    *total = c->units * SNAP_UNIT;
+    *done = MIN(c->done, c->units) * SNAP_UNIT + MIN(c->more_done + c->part, c->more);
+    *total = c->units * SNAP_UNIT + c->more;
     pthread_mutex_unlock(&c->lock);
     pthread_mutex_lock(&c->order);
     *bytes = c->bytes;

@@ -54,6 +54,24 @@ kill $program
 wait $program || true
 program=''
 
+# Several at once in one folder: each gets a file of its own.
+mkdir many
+programs=()
+for i in 1 2 3 4; do
+    "$tinamou" run --headless --serial null --clock insn --memory 16M --boot a --snapshot-dir many 2> log$i &
+    programs+=($!)
+done
+sleep 1
+kill -USR1 "${programs[@]}"
+sleep 1
+kill "${programs[@]}"
+for i in "${programs[@]}"; do wait "$i" || true; done
+cat log[1-4] > log
+[ "$(grep -c 'tinamou: saved many/tinamou-' log)" = 4 ] || die "not all of four have saved"
+[ "$(find many -name '*.snap' | wc -l)" = 4 ] || die "there are not four files"
+[ "$(find many | wc -l)" = 5 ] || die "something was left behind"
+status 0 "$tinamou" snapshot verify many/*
+
 status 0 "$tinamou" snapshot verify "$first" "$second"
 grep -q "$second: whole" out
 status 0 "$tinamou" snapshot info "$first"
@@ -70,6 +88,12 @@ assert any(s['name'] == 'ram' and s['size'] == 16 << 20 for s in d['contents'])
 assert [b['device'] for b in d['bases']] == ['disk0'], d['bases']
 assert open('picture.png', 'rb').read(8) == b'\x89PNG\r\n\x1a\n'
 END
+# Names may be any bytes, also such as a terminal would obey.
+odd=$(printf 'odd\377\033[31m.snap')
+cp "$first" "$odd"
+status 0 "$tinamou" snapshot info --json "$odd"
+python3 -c 'import json; assert json.load(open("out"))["file"] == "odd\ufffd\x1b[31m.snap"' ||
+    die "a name that is no UTF-8 is not in the JSON"
 status 0 "$tinamou" snapshot diff "$first" "$first"
 status 1 "$tinamou" snapshot diff --json "$first" "$second"
 python3 -c 'import json; d = json.load(open("out")); assert not d["same"] and d["fields"]' ||
@@ -79,7 +103,7 @@ grep -q '^[0-9]* fields and [0-9]* pages differ' out
 status 0 "$tinamou" snapshot flatten "$first" flat
 status 0 "$tinamou" snapshot diff "$first" flat
 status 1 "$tinamou" snapshot flatten "$first" flat
-grep -q '^tinamou: flat exists: ' err
+grep -q "^tinamou: 'flat' exists: " err
 
 # A delta on the first, by a run that goes on from it.
 "$tinamou" run --headless --serial null --restore "$first" --parent "$first" --snapshot-dir saved \
@@ -135,5 +159,8 @@ status 2 "$tinamou" snapshot info
 status 2 "$tinamou" snapshot diff "$first"
 status 2 "$tinamou" snapshot verify --json "$first"
 status 2 "$tinamou" run --restore "$first" --memory 1G
+status 2 "$tinamou" run --restore "$first" --engine lockstep
+status 1 "${run[@]}" "$first" --serial null --serial null
+grep -q "^tinamou: the snapshot's machine has 2 serial ports: " err
 status 0 "$tinamou" snapshot --help
 status 0 "$tinamou" help snapshot

@@ -194,6 +194,18 @@ START_TEST(two_writers)
     ck_assert(!tnm_snapshot_save(b, kit_path(""), NULL, &err));
     ck_assert_int_eq(err.code, TNM_ERR_INVALID);
 
+    /* Who asks for it gets a new file or none, also of a name that another is still writing. */
+    tnm_save_options keep = {.keep_old = true};
+    ck_assert(!tnm_save_begin(b, kit_path("a"), &keep, &err));
+    ck_assert_int_eq(err.code, TNM_ERR_EXISTS);
+    ck_assert(!kit_exists(kit_path("a.part")));
+    ck_assert(tnm_save_begin(a, kit_path("k"), &keep, &err));
+    ck_assert(!tnm_save_begin(b, kit_path("k"), &keep, &err));
+    ck_assert_int_eq(err.code, TNM_ERR_STATE);
+    ck_assert(tnm_save_wait(a, &err));
+    ck_assert(!tnm_save_begin(b, kit_path("k"), &keep, &err));
+    ck_assert_int_eq(err.code, TNM_ERR_EXISTS);
+
     /* Cancelled, or with the machine gone, a save leaves the old file. */
     struct blob old = kit_read(kit_path("a"));
     ck_assert(tnm_save_begin(a, kit_path("a"), NULL, &err));

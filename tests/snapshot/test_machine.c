@@ -112,6 +112,35 @@ START_TEST(contents_damaged)
 }
 END_TEST
 
+/* A save begins while most of memory is still in another file, and a part of that turns out to be
+ * damaged: what would be saved is not what the guest had. */
+START_TEST(damaged_while_saved)
+{
+    tnm_machine *m = kit_machine();
+    tnm_error err = {0};
+
+    for (unsigned i = 0; i < 0x10000; i += 4)
+        physmap_write(m->mem, 0xf00000 + i, i * 2654435761u, 4);
+    kit_save(m, kit_path("good"), NULL);
+    tnm_destroy(m);
+    damage_memory(kit_path("good"), kit_path("bad"), 0xf00000);
+    for (unsigned i = 0; i < 2; i++) {
+        tnm_snapshot *s = kit_open(kit_path(i ? "good" : "bad"));
+        m = tnm_snapshot_create(s, NULL, NULL, &err);
+        ck_assert_msg(m != NULL, "%s", err.text);
+        bool saved = tnm_snapshot_save(m, kit_path("next"), NULL, &err);
+        ck_assert_msg(saved == (i == 1), "%s", err.text);
+        ck_assert(saved == kit_exists(kit_path("next")));
+        if (!saved)
+            ck_assert_msg(strstr(err.text, "could not be read") != NULL, "%s", err.text);
+        ck_assert(!kit_exists(kit_path("next.part")));
+        tnm_destroy(m);
+        tnm_snapshot_close(s);
+    }
+    kit_clean();
+}
+END_TEST
+
 START_TEST(many_copies)
 {
     tnm_machine *m = kit_machine(), *back[3];
@@ -434,6 +463,7 @@ int main(void)
 {
     const TTest *const tests[] = {refusal_changes_nothing,
                                   contents_damaged,
+                                  damaged_while_saved,
                                   many_copies,
                                   dma,
                                   flushes_are_no_state,
