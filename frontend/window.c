@@ -477,12 +477,12 @@ static void draw_note(struct window *w)
     w->note_shown = note_is_new(w) && SDL_GetRendererOutputSize(w->renderer, &width, &height) == 0;
     if (!w->note_shown)
         return;
-    int scale = width / 640 > 1 ? width / 640 : 1, tall = 2 * FONT_HEIGHT * scale;
+    int scale = width / 640 > 1 ? width / 640 : 1, tall = 24 * scale; /* the foot of the list too */
     SDL_Rect bar = {0, height - tall, width, tall};
     SDL_SetRenderDrawColor(w->renderer, 0x20, 0x4a, 0x87, 255);
     SDL_RenderFillRect(w->renderer, &bar);
     SDL_SetRenderDrawColor(w->renderer, 255, 255, 255, 255);
-    font_draw(w->renderer, FONT_HEIGHT * scale, bar.y + FONT_HEIGHT / 2 * scale, scale, w->note,
+    font_draw(w->renderer, FONT_HEIGHT * scale, bar.y + 8 * scale, scale, w->note,
               (unsigned)(width / (FONT_ADVANCE * scale)) - 3);
 }
 
