@@ -273,7 +273,8 @@ bool tnm_save_begin(tnm_machine *m, const char *path, const tnm_save_options *op
 enum tnm_save_state tnm_save_poll(tnm_machine *m, tnm_save_progress *out, tnm_error *err);
 /* Waits for the end; the guest stands still. False with *err filled if it failed. */
 bool tnm_save_wait(tnm_machine *m, tnm_error *err);
-void tnm_save_cancel(tnm_machine *m); /* nothing is left of it */
+/* Nothing is left of it, unless it was whole already. */
+void tnm_save_cancel(tnm_machine *m);
 /* tnm_save_begin and tnm_save_wait: the same state gives the same bytes. */
 bool tnm_snapshot_save(tnm_machine *m, const char *path, const tnm_save_options *opt,
                        tnm_error *err);

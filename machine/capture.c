@@ -302,28 +302,31 @@ static void serve_copy(struct worker *w, struct copy *copy)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* The last worker to leave writes what remains and gives the file its name. */
+/* The last worker to leave writes what remains and gives the file its name. Nobody but who cancels the
+ * save looks at it meanwhile. */
 static void finish(struct capture *c)
 {
     bool ok = !stopped(c);
+    struct error e = {0};
 
     for (unsigned i = 0; ok && i < c->nstreams; i++) {
         struct stream *s = &c->stream[i];
         ok = snap_writer_stream(c->writer, s->from.name, s->from.size, s->from.missing, s->entry);
     }
-    ok = ok && c->opt.last(c->opt.opaque, c->writer, &c->err) && !stopped(c);
-    struct error e = {0};
-    if (snap_writer_failed(c->writer, &e))
-        c->err = e;
-    if (ok) {
-        ok = snap_writer_finish(c->writer, &c->err);
-    } else {
+    ok = ok && c->opt.last(c->opt.opaque, c->writer, &e) && !stopped(c);
+    snap_writer_failed(c->writer, &e);
+    if (ok)
+        ok = snap_writer_finish(c->writer, &e);
+    else
         snap_writer_abort(c->writer);
-        if (!c->err.code)
-            error_set(&c->err, ERR_STATE, "the save was cancelled");
-    }
     c->writer = NULL;
+    pthread_mutex_lock(&c->lock);
+    if (!ok && e.code)
+        c->err = e;
+    if (!ok && !c->err.code)
+        error_set(&c->err, ERR_STATE, "the save was cancelled");
     c->ok = ok;
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void leave(struct capture *c)

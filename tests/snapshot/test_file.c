@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 
 #include "base/hash.h"
+#include "snapshots/snapformat.h"
 #include "tests/snapshot/kit.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 static void stream(const tnm_snapshot *s, const char *name, tnm_snapshot_stream *out)
 {
@@ -168,6 +170,40 @@ START_TEST(damage)
                       "byte %zu: %s", n, err.text);
     }
     ck_assert_uint_gt(found_late, 100);
+    blob_free(&b);
+    kit_clean();
+}
+END_TEST
+
+/* A file that says it is huge, and mostly is not on the disk, gets no memory for that: one chunk is said
+ * to be compressed from a few bytes to nearly all of it, with all checksums right that are looked at
+ * before the chunk is read. */
+START_TEST(claims)
+{
+    const uint64_t huge = 64 * GIB;
+    tnm_machine *m = kit_machine();
+
+    kit_save(m, kit_path("a"), NULL);
+    tnm_destroy(m);
+    struct blob b = kit_read(kit_path("a"));
+    uint8_t *h = b.data, *table = b.data + ld64(h + SNAP_H_TABLE);
+    size_t len = (size_t)ld64(h + SNAP_H_TABLE_LEN);
+    bool found = false;
+    for (uint8_t *e = table; e < table + len; e += SNAP_TABLE_ENTRY) {
+        if (ld32(e + SNAP_T_TYPE) != SNAP_CONF)
+            continue;
+        ck_assert(ld32(e + SNAP_T_FLAGS) & SNAP_DEFLATED);
+        st64(e + SNAP_T_STORED, huge - 2 * b.size);
+        found = true;
+    }
+    ck_assert(found);
+    st64(h + SNAP_H_SIZE, huge);
+    st64(h + SNAP_H_ID, hash64(table, len, 0));
+    st32(h + SNAP_H_TABLE_CRC, (uint32_t)crc32_z(0, table, len));
+    st32(h + SNAP_H_CRC, (uint32_t)crc32_z(0, h, SNAP_H_CRC));
+    kit_write(kit_path("huge"), b.data, b.size);
+    ck_assert_int_eq(truncate(kit_path("huge"), (off_t)huge), 0);
+    kit_refused(kit_path("huge"), TNM_ERR_FORMAT, "chunk table");
     blob_free(&b);
     kit_clean();
 }
@@ -341,6 +377,7 @@ int main(void)
                                   deltas,
                                   wrong_parents,
                                   damage,
+                                  claims,
                                   two_writers,
                                   killed,
                                   full_disk};
