@@ -15,9 +15,9 @@
 #define FIRST_LINE     "\x1b[1;1H"
 #define ERASE_REST     "\x1b[K"
 
-#define WIDTH          32
+#define WIDTH          28
 #define COLUMNS        80           /* where the terminal does not say */
-#define BESIDE_NAME    (WIDTH + 30) /* the bar, a percentage and the longest time */
+#define BESIDE_NAME    (WIDTH + 22) /* the brackets, a percentage and the longest time */
 #define FIRST_MS       300
 #define STEP_MS        100
 

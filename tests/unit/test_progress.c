@@ -57,7 +57,7 @@ START_TEST(stays_in_its_line)
         ck_assert_int_eq(drawn[0], '\r');
         ck_assert_msg(end - drawn - 1 <= (long)widths[i], "%ld letters of %u: %s",
                       (long)(end - drawn - 1), widths[i], drawn);
-        ck_assert_ptr_nonnull(strstr(drawn, " [=========="));
+        ck_assert_ptr_nonnull(strstr(drawn, " [========="));
         ck_assert_ptr_nonnull(strstr(drawn, " 33%, 0 s left"));
         if (widths[i] >= 80)
             ck_assert_ptr_nonnull(strstr(drawn, "/tail.snap"));
