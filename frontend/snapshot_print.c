@@ -338,6 +338,12 @@ static void print_size(const char *before, uint64_t bytes, const char *after)
         printf("%s%.1f KiB%s", before, (double)bytes / 1024, after);
 }
 
+/* The last unit of a stream may be a part of one only. */
+static uint64_t bytes_of(const tnm_snapshot_stream *st, uint64_t units)
+{
+    return units * UNIT < st->size ? units * UNIT : st->size;
+}
+
 /* What of a stream is where; what it has nothing of is left out. */
 static void print_stream(const tnm_snapshot_stream *st)
 {
@@ -352,11 +358,11 @@ static void print_stream(const tnm_snapshot_stream *st)
     for (unsigned i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
         if (!part[i].units)
             continue;
-        print_size(before, part[i].units * UNIT, part[i].where);
+        print_size(before, bytes_of(st, part[i].units), part[i].where);
         before = ", ";
     }
     if (st->stored) {
-        print_size(before, st->stored * UNIT, " stored in ");
+        print_size(before, bytes_of(st, st->stored), " stored in ");
         print_size("", st->stored_bytes, "");
     }
     putchar('\n');
