@@ -215,6 +215,7 @@ bool session_open(struct session *s, const struct options *opt)
     memset(s, 0, sizeof(*s));
     s->opt = opt;
     s->slice_ns = SLICE_NS;
+    terminal_catch_saves();
     saver_init(&s->saver, opt->snapshot_dir, opt->parent, opt->name ? opt->name : "tinamou");
     if (!check_snapshot_dir(opt->snapshot_dir) || !check_parent(opt->parent))
         return false;

@@ -54,6 +54,22 @@ kill $program
 wait $program || true
 program=''
 
+# Asked for while the machine is still being made, which here waits for a reader of its serial line.
+mkfifo line
+"$tinamou" run --headless --serial file:line --memory 16M --boot a --snapshot-dir saved --name early 2> log &
+program=$!
+sleep 1
+kill -USR1 $program
+cat line > /dev/null &
+for _ in $(seq 300); do
+    grep -q 'tinamou: saved saved/early-' log && break
+    sleep 0.2
+done
+kill $program || die "SIGUSR1 has ended the program"
+wait $program || true
+program=''
+grep -q 'tinamou: saved saved/early-' log || die "SIGUSR1 came too early"
+
 # Several at once in one folder: each gets a file of its own.
 mkdir many
 programs=()
