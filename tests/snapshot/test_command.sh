@@ -4,6 +4,7 @@
 # usage: test_command.sh TINAMOU
 set -euo pipefail
 tinamou=$(realpath "${1:?usage: test_command.sh TINAMOU}")
+reader=$(realpath "$(dirname "$0")/reader.py")
 dir=$(mktemp -d)
 program=''
 trap '[ -z "$program" ] || kill -9 $program; rm -rf "$dir"' EXIT
@@ -69,6 +70,10 @@ kill $program || die "SIGUSR1 has ended the program"
 wait $program || true
 program=''
 grep -q 'tinamou: saved saved/early-' log || die "SIGUSR1 came too early"
+
+# The description of the format says enough to read one.
+status 0 "$reader" "$first" "$second"
+grep -q "$second: 16 MiB, " out
 
 # Several at once in one folder: each gets a file of its own.
 mkdir many
@@ -139,6 +144,7 @@ delta=$(echo saved/delta-*.snap)
 [ $(($(stat -c %s "$delta") * 2)) -lt "$(stat -c %s "$first")" ] || die "the delta is not small"
 status 0 "$tinamou" snapshot info "$delta"
 grep -q '^parent  *.*box-' out
+status 0 "$reader" "$delta"
 status 0 "$tinamou" snapshot flatten "$delta" flat-delta
 mv "$first" away
 status 1 "$tinamou" run --headless --serial null --restore "$delta" --limit-insns 1
