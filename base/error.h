@@ -15,6 +15,7 @@ enum error_code {
     ERR_FORMAT,   /* a file that is not what it should be, or damaged */
     ERR_STATE,    /* not possible in the state the machine is in */
     ERR_UNSUPPORTED,
+    ERR_EXISTS, /* a file that must not be replaced is there */
 };
 
 struct error {

@@ -503,8 +503,8 @@ static bool cpu_post_load(void *obj)
         return false;
     cpu->r[REG_ZERO] = 0;
     cpu->r[REG_2P30] = 1ull << 30;
-    cpu_clear_interrupt(cpu, CPU_STOP | CPU_FLUSH | CPU_LEAVE | CPU_FLUSH_CODE | CPU_HOLD | CPU_CODE |
-                                 CPU_A20);
+    /* All others are the host's, or nobody's. */
+    cpu_clear_interrupt(cpu, ~(uint32_t)(CPU_INTR | CPU_NMI | CPU_INIT | CPU_SIPI));
     cpu->again = cpu->alone_wanted = cpu->is_alone = false;
     cpu->blk = NULL;
     cpu->cur = NULL;

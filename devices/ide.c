@@ -559,7 +559,8 @@ static bool drive_loaded(void *obj)
 {
     struct ide_drive *d = obj;
     return d->len <= IDE_BUF && d->pos <= d->end && d->end <= d->len && d->chunk <= IDE_BUF / 512 &&
-           d->op <= IDE_OP_RESET && d->xfer <= IDE_X_PACKET;
+           d->op <= IDE_OP_RESET && d->xfer <= IDE_X_PACKET && d->multiple <= IDE_MAX_MULTIPLE &&
+           (d->cfg.kind != IDE_DISK || (d->heads && d->sectors));
 }
 
 static bool channel_loaded(void *obj)

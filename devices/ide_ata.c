@@ -1,7 +1,6 @@
 /* The commands of IDE hard disks (ATA/ATAPI-6, chapter 8). */
 #include "devices/ide_int.h"
 
-#define MAX_MULTIPLE 16u
 
 /* ---- addresses -------------------------------------------------------------------------------- */
 
@@ -369,7 +368,7 @@ static void set_translation(struct ide_drive *d)
 static void set_multiple(struct ide_drive *d)
 {
     uint8_t n = d->nsector;
-    if (n > MAX_MULTIPLE || (n & (n - 1))) {
+    if (n > IDE_MAX_MULTIPLE || (n & (n - 1))) {
         ide_fail(d, ATA_E_ABRT, 0);
         return;
     }

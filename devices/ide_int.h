@@ -22,6 +22,7 @@
 #include "devices/pci.h"
 
 #define IDE_BUF 32768u
+#define IDE_MAX_MULTIPLE 16u /* sectors of SET MULTIPLE MODE: they fit in the buffer */
 
 /* Status, error and device control bits (ATA/ATAPI-6, 7.15, 7.9, 7.8). */
 enum {

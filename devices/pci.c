@@ -528,9 +528,16 @@ void pci_bus_reset(struct pci_bus *bus)
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
+/* Where a BAR can stand is a matter of its size, whatever a file says. */
 static bool pci_device_loaded(void *obj)
 {
-    bars_update(obj);
+    struct pci_device *d = obj;
+
+    for (unsigned n = 0; n < PCI_BARS; n++) {
+        for (unsigned i = bar_offset(n); i < bar_offset(n) + 4; i++)
+            d->config[i] = (uint8_t)((d->initial[i] & ~d->wmask[i]) | (d->config[i] & d->wmask[i]));
+    }
+    bars_update(d);
     return true;
 }
 

@@ -399,9 +399,14 @@ static void vga_fini(struct device *dev)
 static bool vga_post_load(void *obj)
 {
     struct vga *v = obj;
-    if (v->dac_component > 2 || v->ar_flip_flop > 1 || v->dispi[DISPI_XRES] > VGA_MAX_WIDTH ||
-        v->dispi[DISPI_YRES] > VGA_MAX_HEIGHT)
+    if (v->dac_component > 2 || v->ar_flip_flop > 1 || !vga_dispi_loaded(v))
         return false;
+    for (unsigned i = 0; i < SR_COUNT; i++)
+        v->sr[i] &= sr_mask[i];
+    for (unsigned i = 0; i < GR_COUNT; i++)
+        v->gr[i] &= gr_mask[i];
+    for (unsigned i = 0; i < AR_MODE; i++)
+        v->ar[i] &= 0x3f;
     vga_mem_update(v);
     v->display.force = true;
     return true;

@@ -39,24 +39,19 @@ static uint32_t virtual_height(const struct vga *v)
     return MIN(lines, 0xffffu);
 }
 
+static bool known_depth(unsigned bits)
+{
+    return bits == 4 || bits == 8 || bits == 15 || bits == 16 || bits == 24 || bits == 32;
+}
+
 /* What fits: no line beyond the end of memory. */
 static void clamp_mode(struct vga *v)
 {
     uint16_t *d = v->dispi;
     d[DISPI_XRES] = (uint16_t)MIN(MAX(d[DISPI_XRES] & ~7u, 8u), (unsigned)VGA_MAX_WIDTH);
     d[DISPI_YRES] = (uint16_t)MIN(MAX(d[DISPI_YRES], 1u), (unsigned)VGA_MAX_HEIGHT);
-    switch (d[DISPI_BPP]) {
-    case 4:
-    case 8:
-    case 15:
-    case 16:
-    case 24:
-    case 32:
-        break;
-    default:
+    if (!known_depth(d[DISPI_BPP]))
         d[DISPI_BPP] = 8;
-        break;
-    }
     d[DISPI_VIRT_WIDTH] = d[DISPI_XRES];
     d[DISPI_YRES] = (uint16_t)MIN(d[DISPI_YRES], MAX(virtual_height(v), 1u));
     d[DISPI_VIRT_HEIGHT] = (uint16_t)virtual_height(v);
@@ -124,6 +119,17 @@ static uint16_t dispi_read(struct vga *v, unsigned index)
     if (index == DISPI_MEMORY_64K)
         return (uint16_t)(v->vram_size >> 16);
     return v->dispi[index];
+}
+
+bool vga_dispi_loaded(struct vga *v)
+{
+    uint16_t *d = v->dispi;
+
+    d[DISPI_BANK] &= (uint16_t)((v->vram_size >> 16) - 1);
+    if (d[DISPI_XRES] > VGA_MAX_WIDTH || d[DISPI_YRES] > VGA_MAX_HEIGHT)
+        return false;
+    return !vga_dispi_on(v) || (known_depth(d[DISPI_BPP]) && d[DISPI_XRES] && d[DISPI_YRES] &&
+                                d[DISPI_VIRT_WIDTH] >= d[DISPI_XRES]);
 }
 
 static void dispi_write(struct vga *v, unsigned index, uint16_t value)
@@ -248,8 +254,8 @@ static bool rom_init(struct vga *v, struct error *err)
     if (!v->cfg.rom)
         return true;
     if (v->cfg.rom_size == 0 || v->cfg.rom_size > 1 * MIB)
-        return error_set(err, ERR_INVALID,
-                         "a video BIOS of %u bytes: use one of at most 1 MiB", v->cfg.rom_size);
+        return error_set(err, ERR_INVALID, "a video BIOS of %u bytes: use one of at most 1 MiB",
+                         v->cfg.rom_size);
     while (size < v->cfg.rom_size)
         size *= 2;
     v->rom_ra = physmap_store_alloc(mem, size);
@@ -263,7 +269,10 @@ static bool rom_init(struct vga *v, struct error *err)
 bool vga_pci_init(struct vga *v, struct error *err)
 {
     static const struct pci_ident ident = {
-        .vendor = 0x1234, .device = 0x1111, .class_code = 0x030000, .revision = 2,
+        .vendor = 0x1234,
+        .device = 0x1111,
+        .class_code = 0x030000,
+        .revision = 2,
     };
 
     if (!rom_init(v, err))

@@ -153,6 +153,7 @@ void vga_mem_written(struct vga *v, uint32_t addr, uint32_t size);
 /* vga_dispi.c */
 extern const struct io_ops vga_dispi_port_ops;
 void vga_dispi_reset(struct vga *v);
+bool vga_dispi_loaded(struct vga *v); /* false: no guest could have set what a file brought */
 bool vga_pci_init(struct vga *v, struct error *err);
 void vga_pci_fini(struct vga *v);
 static inline bool vga_dispi_on(const struct vga *v)

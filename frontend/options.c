@@ -690,6 +690,9 @@ static bool check_restore(const struct options *o)
 /* Combinations; what only the machine can judge is left to it. */
 static bool check_options(const struct options *o)
 {
+    if (o->lockstep && (o->cfg.clock != TNM_CLOCK_INSN || o->restore))
+        return usage_error("--engine lockstep compares runs from power-on that are repeatable: add "
+                           "--clock insn, without --restore");
     if (o->restore)
         return check_restore(o);
     if (o->fresh_identity)
@@ -698,9 +701,6 @@ static bool check_options(const struct options *o)
         return usage_error("--initrd without --kernel: name the kernel too");
     if (o->cfg.append && !o->cfg.kernel)
         return usage_error("--append without --kernel: name the kernel too");
-    if (o->lockstep && (o->cfg.clock != TNM_CLOCK_INSN || o->restore))
-        return usage_error("--engine lockstep compares runs from power-on that are repeatable: add "
-                           "--clock insn, without --restore");
     if (o->cfg.state_hash_every && o->cfg.clock != TNM_CLOCK_INSN)
         return usage_error("--state-hash-every needs a repeatable run: add --clock insn");
     return true;

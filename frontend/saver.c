@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MAX_SAME_SECOND 1000
 
@@ -31,23 +30,33 @@ void saver_request(struct saver *v)
     v->wanted++;
 }
 
-/* A new file's path; the second snapshot of a second gets a number, none is written over. */
-static void choose_path(struct saver *v)
+/* The path of the n-th snapshot of a second; from the second on they have a number. */
+static void make_path(struct saver *v, const char *stamp, unsigned n)
 {
+    char number[16] = "";
+
+    if (n > 1)
+        snprintf(number, sizeof(number), "-%u", n);
+    snprintf(v->path, sizeof(v->path), "%s%s%s-%s%s.snap", v->dir ? v->dir : "", v->dir ? "/" : "",
+             v->name, stamp, number);
+}
+
+/* None is written over, and of several machines that are told to save at once each finds a name. */
+static bool begin_at_new_path(struct saver *v, tnm_machine *m, tnm_error *err)
+{
+    tnm_save_options opt = {.parent = v->parent, .name = v->name, .keep_old = true};
     char stamp[32];
     time_t now = time(NULL);
     struct tm tm;
+    bool ok = false, taken = true;
 
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", localtime_r(&now, &tm));
-    for (unsigned n = 1; n < MAX_SAME_SECOND; n++) {
-        char number[16] = "";
-        if (n > 1)
-            snprintf(number, sizeof(number), "-%u", n);
-        snprintf(v->path, sizeof(v->path), "%s%s%s-%s%s.snap", v->dir ? v->dir : "",
-                 v->dir ? "/" : "", v->name, stamp, number);
-        if (access(v->path, F_OK) < 0)
-            break;
+    for (unsigned n = 1; !ok && taken && n < MAX_SAME_SECOND; n++) {
+        make_path(v, stamp, n);
+        ok = tnm_save_begin(m, v->path, &opt, err);
+        taken = err->code == TNM_ERR_EXISTS || err->code == TNM_ERR_STATE;
     }
+    return ok;
 }
 
 static void failed(struct saver *v, const tnm_error *err)
@@ -65,12 +74,10 @@ static void begin(struct saver *v, tnm_machine *m)
     tnm_error err = {0};
 
     v->wanted--;
-    choose_path(v);
     v->began_ms = now_ms();
     progress_begin(&v->bar, v->path);
     v->bar.shared = true;
-    tnm_save_options opt = {.parent = v->parent, .name = v->name};
-    v->running = tnm_save_begin(m, v->path, &opt, &err);
+    v->running = begin_at_new_path(v, m, &err);
     if (!v->running)
         failed(v, &err);
 }

@@ -84,13 +84,24 @@ static void host_side(struct session *s, tnm_config *cfg)
     cfg->opaque = s;
 }
 
+/* The guest has found as many ports as there were. */
+static bool enough_ports(const struct session *s, const tnm_config *cfg, tnm_error *err)
+{
+    if (s->nports <= cfg->nserials)
+        return true;
+    snprintf(err->text, sizeof(err->text),
+             "the snapshot's machine has %u serial ports: give no more than that with --serial",
+             cfg->nserials);
+    return false;
+}
+
 /* Images may have moved since the snapshot was taken. */
 static bool other_paths(const struct options *opt, tnm_config *cfg, tnm_error *err)
 {
     if (opt->cfg.ndisks > cfg->ndisks) {
         snprintf(err->text, sizeof(err->text),
-                 "the snapshot's machine has %u disks: give no more than that with --disk",
-                 cfg->ndisks);
+                 "the snapshot's machine has %u disk%s: give no more than that with --disk",
+                 cfg->ndisks, cfg->ndisks == 1 ? "" : "s");
         return false;
     }
     for (unsigned i = 0; i < opt->cfg.ndisks; i++)
@@ -106,26 +117,31 @@ static tnm_machine *restore(struct session *s, tnm_error *err)
 {
     const struct options *opt = s->opt;
     tnm_machine *m = NULL;
+    struct progress bar;
+    tnm_restore_options ro = {
+        .fresh_identity = opt->fresh_identity, .progress = progress_update, .opaque = &bar};
     tnm_snapshot_info info;
     tnm_config cfg;
     tnm_snapshot *snap = tnm_snapshot_open(opt->restore, err);
 
     if (!snap)
         return NULL;
+    progress_begin(&bar, opt->restore);
     tnm_snapshot_get_info(snap, &info);
     tnm_snapshot_config(snap, &cfg);
+    bool fits = enough_ports(s, &cfg, err);
     host_side(s, &cfg);
     if (opt->clock_given)
         cfg.clock = opt->cfg.clock;
     s->clock = cfg.clock;
     if (!opt->name && info.name[0])
         saver_init(&s->saver, opt->snapshot_dir, opt->parent, info.name);
-    if (cfg.state_hash_every && cfg.clock != TNM_CLOCK_INSN)
+    if (fits && cfg.state_hash_every && cfg.clock != TNM_CLOCK_INSN)
         snprintf(err->text, sizeof(err->text),
                  "--state-hash-every needs a repeatable run: add --clock insn");
-    else if (other_paths(opt, &cfg, err))
-        m = tnm_snapshot_create(snap, &cfg,
-                                &(tnm_restore_options){.fresh_identity = opt->fresh_identity}, err);
+    else if (fits && other_paths(opt, &cfg, err))
+        m = tnm_snapshot_create(snap, &cfg, &ro, err);
+    progress_end(&bar);
     tnm_snapshot_close(snap);
     return m;
 }
@@ -199,6 +215,7 @@ bool session_open(struct session *s, const struct options *opt)
     memset(s, 0, sizeof(*s));
     s->opt = opt;
     s->slice_ns = SLICE_NS;
+    terminal_catch_saves();
     saver_init(&s->saver, opt->snapshot_dir, opt->parent, opt->name ? opt->name : "tinamou");
     if (!check_snapshot_dir(opt->snapshot_dir) || !check_parent(opt->parent))
         return false;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "frontend/png.h"
 #include "frontend/progress.h"
@@ -126,10 +125,6 @@ static int run_flatten(const struct snapshot_args *a)
     tnm_snapshot *s;
     bool ok;
 
-    if (access(a->files[1], F_OK) == 0) {
-        fprintf(stderr, "tinamou: %s exists: name a new file\n", a->files[1]);
-        return STATUS_FAILED;
-    }
     s = tnm_snapshot_open(a->files[0], &err);
     if (!s)
         return failed(&err);

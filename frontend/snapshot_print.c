@@ -53,6 +53,36 @@ static json_t *json_number(uint64_t v)
     return json_string(hex);
 }
 
+/* Names and paths may be any bytes, and JSON is UTF-8: what is not becomes a replacement character. */
+static json_t *json_text(const char *text)
+{
+    static const char replacement[] = "\xef\xbf\xbd";
+    size_t len = text ? strlen(text) : 0, n = 0;
+    char *out;
+    json_t *j;
+
+    if (!text)
+        return json_null();
+    if ((j = json_string(text)))
+        return j;
+    out = malloc(len * (sizeof(replacement) - 1) + 1);
+    if (!out)
+        return NULL;
+    while (*text) {
+        size_t take = 1;
+        while (take < 4 && text[take] && ((unsigned char)text[take] & 0xc0) == 0x80)
+            take++;
+        json_t *letter = json_stringn(text, take); /* NULL: no UTF-8 */
+        memcpy(out + n, letter ? text : replacement, letter ? take : sizeof(replacement) - 1);
+        n += letter ? take : sizeof(replacement) - 1;
+        text += letter ? take : 1;
+        json_decref(letter);
+    }
+    j = json_stringn(out, n);
+    free(out);
+    return j;
+}
+
 static json_t *json_hex(uint64_t v)
 {
     char hex[24];
@@ -98,9 +128,10 @@ static json_t *json_field(const tnm_snapshot_field *f)
 
 static json_t *json_disk(const tnm_disk *d)
 {
-    return json_pack("{s:s, s:s?, s:s, s:b, s:b}", "file", d->path, "format", d->format,
-                     "interface", d->interface == TNM_IF_VIRTIO ? "virtio" : "ide", "readonly",
-                     d->readonly, "discard", d->discard);
+    return json_pack("{s:o, s:o, s:s, s:b, s:b}", "file", json_text(d->path), "format",
+                     json_text(d->format), "interface",
+                     d->interface == TNM_IF_VIRTIO ? "virtio" : "ide", "readonly", d->readonly,
+                     "discard", d->discard);
 }
 
 static json_t *json_config(const tnm_config *cfg)
@@ -109,12 +140,13 @@ static json_t *json_config(const tnm_config *cfg)
 
     for (unsigned i = 0; i < cfg->ndisks; i++)
         json_array_append_new(disks, json_disk(&cfg->disks[i]));
-    return json_pack("{s:o, s:i, s:s, s:s, s:o, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:i}", "memory",
-                     json_number(cfg->memory), "cpus", (int)cfg->cpus, "cpu", cfg->cpu_model,
-                     "clock", cfg->clock == TNM_CLOCK_INSN ? "insn" : "host", "disks", disks,
-                     "cdrom", cfg->cdrom, "floppy", cfg->floppy, "boot", cfg->boot, "kernel",
-                     cfg->kernel, "initrd", cfg->initrd, "append", cfg->append, "debug-exit",
-                     cfg->debug_exit_port);
+    return json_pack(
+        "{s:o, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "memory",
+        json_number(cfg->memory), "cpus", (int)cfg->cpus, "cpu", json_text(cfg->cpu_model), "clock",
+        cfg->clock == TNM_CLOCK_INSN ? "insn" : "host", "disks", disks, "cdrom",
+        json_text(cfg->cdrom), "floppy", json_text(cfg->floppy), "boot", json_text(cfg->boot),
+        "kernel", json_text(cfg->kernel), "initrd", json_text(cfg->initrd), "append",
+        json_text(cfg->append), "debug-exit", cfg->debug_exit_port);
 }
 
 static json_t *json_streams(const tnm_snapshot *s)
@@ -125,7 +157,7 @@ static json_t *json_streams(const tnm_snapshot *s)
     for (unsigned i = 0; tnm_snapshot_get_stream(s, i, &st); i++)
         json_array_append_new(
             list,
-            json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", st.name, "size",
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", json_text(st.name), "size",
                       json_number(st.size), "zero-units", json_number(st.zero), "base-units",
                       json_number(st.base), "parent-units", json_number(st.parent), "stored-units",
                       json_number(st.stored), "stored-bytes", json_number(st.stored_bytes)));
@@ -138,21 +170,24 @@ static json_t *json_bases(const tnm_snapshot *s)
     tnm_snapshot_base b;
 
     for (unsigned i = 0; tnm_snapshot_get_base(s, i, &b); i++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:o, s:o}", "device", b.device, "file", b.path,
-                                        "size", json_number(b.size), "hash", json_hex(b.hash)));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o}", "device", json_text(b.device),
+                                              "file", json_text(b.path), "size",
+                                              json_number(b.size), "hash", json_hex(b.hash)));
     return list;
 }
 
 static void add_field(void *opaque, const tnm_snapshot_field *f)
 {
-    json_t *devices = opaque, *object = json_object_get(devices, f->object);
+    json_t *devices = opaque, *name = json_text(f->object), *field = json_text(f->name);
+    json_t *object = json_object_get(devices, json_string_value(name));
 
     if (!object) {
         object = json_object();
-        json_object_set_new(devices, f->object, object);
+        json_object_set_new(devices, json_string_value(name), object);
     }
-    json_object_set_new(object, f->name, json_field(f));
+    json_object_set_new(object, json_string_value(field), json_field(f));
+    json_decref(name);
+    json_decref(field);
 }
 
 static int info_json(const tnm_snapshot *s)
@@ -165,16 +200,31 @@ static int info_json(const tnm_snapshot *s)
     tnm_snapshot_config(s, &cfg);
     tnm_snapshot_fields(s, add_field, devices);
     return dump(json_pack(
-        "{s:s, s:s, s:i, s:o, s:s?, s:o, s:i, s:o, s:o, s:o, s:o, s:[i,i], s:o, s:o, s:o}", "file",
-        i.path, "name", i.name, "format", (int)i.format, "id", json_hex(i.id), "parent", i.parent,
-        "parent-id", i.parent ? json_hex(i.parent_id) : json_null(), "depth", (int)i.depth,
-        "file-size", json_number(i.file_size), "time-ns", json_number(i.time_ns), "instructions",
-        json_number(i.insns), "configuration", json_config(&cfg), "thumbnail", (int)i.thumb_width,
-        (int)i.thumb_height, "contents", json_streams(s), "bases", json_bases(s), "state",
-        devices));
+        "{s:o, s:o, s:i, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:[i,i], s:o, s:o, s:o}", "file",
+        json_text(i.path), "name", json_text(i.name), "format", (int)i.format, "id", json_hex(i.id),
+        "parent", json_text(i.parent), "parent-id", i.parent ? json_hex(i.parent_id) : json_null(),
+        "depth", (int)i.depth, "file-size", json_number(i.file_size), "time-ns",
+        json_number(i.time_ns), "instructions", json_number(i.insns), "configuration",
+        json_config(&cfg), "thumbnail", (int)i.thumb_width, (int)i.thumb_height, "contents",
+        json_streams(s), "bases", json_bases(s), "state", devices));
 }
 
 /* ---- info for people --------------------------------------------------------------------------- */
+
+/* The file may be anybody's: what would move the cursor of a terminal, or worse, is shown as ?. */
+static void print_text(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+}
+
+/* A line of info: its name, and a text. */
+static void print_line(const char *name, const char *text)
+{
+    printf("%-*s", COLUMN, name);
+    print_text(text);
+    putchar('\n');
+}
 
 static bool is_text(const uint8_t *data, size_t len)
 {
@@ -234,33 +284,88 @@ static void print_object(struct listing *l, const char *object)
     if (strcmp(l->object, object) == 0)
         return;
     snprintf(l->object, sizeof(l->object), "%s", object);
-    printf("  %s\n", object);
+    fputs("  ", stdout);
+    print_text(object);
+    putchar('\n');
 }
 
 static void print_field(void *opaque, const tnm_snapshot_field *f)
 {
     print_object(opaque, f->object);
-    printf("    %s =", f->name);
+    fputs("    ", stdout);
+    print_text(f->name);
+    fputs(" =", stdout);
     print_value(f);
 }
 
 static void print_config(const tnm_config *cfg)
 {
     printf("%-*s%.0f MiB\n", COLUMN, "memory", MIB_OF(cfg->memory));
-    printf("%-*s%u, model %s\n", COLUMN, "processors", cfg->cpus, cfg->cpu_model);
+    printf("%-*s%u, model ", COLUMN, "processors", cfg->cpus);
+    print_text(cfg->cpu_model);
+    putchar('\n');
     printf("%-*s%s\n", COLUMN, "clock", cfg->clock == TNM_CLOCK_INSN ? "insn" : "host");
-    for (unsigned i = 0; i < cfg->ndisks; i++)
-        printf("%-*s%s, %s%s%s\n", COLUMN, "disk", cfg->disks[i].path,
-               cfg->disks[i].interface == TNM_IF_VIRTIO ? "virtio" : "ide",
+    for (unsigned i = 0; i < cfg->ndisks; i++) {
+        printf("%-*s", COLUMN, "disk");
+        print_text(cfg->disks[i].path ? cfg->disks[i].path : "?");
+        printf(", %s%s%s\n", cfg->disks[i].interface == TNM_IF_VIRTIO ? "virtio" : "ide",
                cfg->disks[i].readonly ? ", readonly" : "",
                cfg->disks[i].discard ? ", discard" : "");
+    }
     const struct {
         const char *name, *value;
     } rest[] = {{"cdrom", cfg->cdrom},   {"floppy", cfg->floppy}, {"boot", cfg->boot},
                 {"kernel", cfg->kernel}, {"initrd", cfg->initrd}, {"append", cfg->append}};
     for (unsigned i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
         if (rest[i].value)
-            printf("%-*s%s\n", COLUMN, rest[i].name, rest[i].value);
+            print_line(rest[i].name, rest[i].value);
+}
+
+static void print_name(const char *name)
+{
+    int len = (int)strlen(name);
+
+    fputs("  ", stdout);
+    print_text(name);
+    printf("%*s", len < COLUMN - 2 ? COLUMN - 2 - len : 1, "");
+}
+
+static void print_size(const char *before, uint64_t bytes, const char *after)
+{
+    if (bytes >= 1 << 20)
+        printf("%s%.1f MiB%s", before, MIB_OF(bytes), after);
+    else
+        printf("%s%.1f KiB%s", before, (double)bytes / 1024, after);
+}
+
+/* The last unit of a stream may be a part of one only. */
+static uint64_t bytes_of(const tnm_snapshot_stream *st, uint64_t units)
+{
+    return units * UNIT < st->size ? units * UNIT : st->size;
+}
+
+/* What of a stream is where; what it has nothing of is left out. */
+static void print_stream(const tnm_snapshot_stream *st)
+{
+    const struct {
+        uint64_t units;
+        const char *where;
+    } part[] = {{st->zero, " zero"}, {st->base, " in the base"}, {st->parent, " in parents"}};
+    const char *before = ": ";
+
+    print_name(st->name);
+    print_size("", st->size, "");
+    for (unsigned i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        if (!part[i].units)
+            continue;
+        print_size(before, bytes_of(st, part[i].units), part[i].where);
+        before = ", ";
+    }
+    if (st->stored) {
+        print_size(before, bytes_of(st, st->stored), " stored in ");
+        print_size("", st->stored_bytes, "");
+    }
+    putchar('\n');
 }
 
 static void print_contents(const tnm_snapshot *s)
@@ -270,13 +375,14 @@ static void print_contents(const tnm_snapshot *s)
 
     puts("contents");
     for (unsigned i = 0; tnm_snapshot_get_stream(s, i, &st); i++)
-        printf(
-            "  %-*s%.1f MiB: %.1f zero, %.1f in the base, %.1f in parents, %.1f stored in %.1f\n",
-            COLUMN - 2, st.name, MIB_OF(st.size), MIB_OF(st.zero * UNIT), MIB_OF(st.base * UNIT),
-            MIB_OF(st.parent * UNIT), MIB_OF(st.stored * UNIT), MIB_OF(st.stored_bytes));
-    for (unsigned i = 0; tnm_snapshot_get_base(s, i, &b); i++)
-        printf("%s  %-*s%s, %" PRIu64 " bytes, hash %016" PRIx64 "\n", i ? "" : "bases\n",
-               COLUMN - 2, b.device, b.path, b.size, b.hash);
+        print_stream(&st);
+    for (unsigned i = 0; tnm_snapshot_get_base(s, i, &b); i++) {
+        if (!i)
+            puts("bases");
+        print_name(b.device);
+        print_text(b.path);
+        printf(", %" PRIu64 " bytes, hash %016" PRIx64 "\n", b.size, b.hash);
+    }
 }
 
 static int info_text(const tnm_snapshot *s)
@@ -287,12 +393,17 @@ static int info_text(const tnm_snapshot *s)
 
     tnm_snapshot_get_info(s, &i);
     tnm_snapshot_config(s, &cfg);
-    printf("%-*s%s, %.1f MiB, format %u\n", COLUMN, "file", i.path, MIB_OF(i.file_size), i.format);
+    printf("%-*s%s, ", COLUMN, "file", i.path);
+    print_size("", i.file_size, "");
+    printf(", format %u\n", i.format);
     if (i.name[0])
-        printf("%-*s%s\n", COLUMN, "name", i.name);
+        print_line("name", i.name);
     printf("%-*s%016" PRIx64 "\n", COLUMN, "id", i.id);
-    if (i.parent)
-        printf("%-*s%s, id %016" PRIx64 "\n", COLUMN, "parent", i.parent, i.parent_id);
+    if (i.parent) {
+        printf("%-*s", COLUMN, "parent");
+        print_text(i.parent);
+        printf(", id %016" PRIx64 "\n", i.parent_id);
+    }
     printf("%-*s%.3f s, %" PRIu64 " instructions\n", COLUMN, "guest time", (double)i.time_ns / 1e9,
            i.insns);
     if (i.thumb_width)
@@ -328,9 +439,9 @@ static void end_run(struct diff *d)
     if (!pages)
         return;
     if (d->pages)
-        json_array_append_new(d->pages, json_pack("{s:s, s:o, s:o}", "contents", d->stream,
-                                                  "offset", json_number(d->from), "length",
-                                                  json_number(d->to - d->from)));
+        json_array_append_new(
+            d->pages, json_pack("{s:o, s:o, s:o}", "contents", json_text(d->stream), "offset",
+                                json_number(d->from), "length", json_number(d->to - d->from)));
     else
         printf("  0x%010" PRIx64 " to 0x%010" PRIx64 ", %" PRIu64 " page%s\n", d->from, d->to - 1,
                pages, pages == 1 ? "" : "s");
@@ -347,8 +458,10 @@ static void diff_page(struct diff *d, const char *stream, uint64_t offset)
         return;
     }
     end_run(d);
-    if (other && !d->pages)
-        printf("%s\n", stream);
+    if (other && !d->pages) {
+        print_text(stream);
+        putchar('\n');
+    }
     snprintf(d->stream, sizeof(d->stream), "%s", stream);
     d->from = offset;
     d->to = offset + PAGE;
@@ -359,10 +472,14 @@ static void print_difference(struct diff *d, const tnm_snapshot_field *a,
 {
     const tnm_snapshot_field *f = a ? a : b;
 
-    if (strcmp(d->listing.object, f->object) != 0)
-        printf("%s\n", f->object);
+    if (strcmp(d->listing.object, f->object) != 0) {
+        print_text(f->object);
+        putchar('\n');
+    }
     snprintf(d->listing.object, sizeof(d->listing.object), "%s", f->object);
-    printf("  %s\n    -", f->name);
+    fputs("  ", stdout);
+    print_text(f->name);
+    fputs("\n    -", stdout);
     print_value(a);
     printf("    +");
     print_value(b);
@@ -379,9 +496,9 @@ static void on_difference(void *opaque, const tnm_snapshot_difference *x)
     }
     d->nfields++;
     if (d->fields)
-        json_array_append_new(d->fields,
-                              json_pack("{s:s, s:s, s:o, s:o}", "object", f->object, "field",
-                                        f->name, "a", json_field(x->a), "b", json_field(x->b)));
+        json_array_append_new(
+            d->fields, json_pack("{s:o, s:o, s:o, s:o}", "object", json_text(f->object), "field",
+                                 json_text(f->name), "a", json_field(x->a), "b", json_field(x->b)));
     else
         print_difference(d, x->a, x->b);
 }

@@ -93,6 +93,11 @@ bool terminal_raw(void)
     return true;
 }
 
+void terminal_catch_saves(void)
+{
+    handle(SIGUSR1, on_save, SA_RESTART);
+}
+
 void terminal_catch_signals(tnm_machine *m)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};

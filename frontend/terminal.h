@@ -9,6 +9,9 @@
 bool terminal_raw(void);
 void terminal_restore(void);
 
+/* From now on SIGUSR1 asks for a snapshot and does not kill: also while the machine is being made, which may
+ * take its time, as when images have to be looked through. */
+void terminal_catch_saves(void);
 /* From now on SIGINT, SIGTERM and SIGHUP stop m; a second one kills. NULL: as before. */
 void terminal_catch_signals(tnm_machine *m);
 /* The signal that came, or 0. */

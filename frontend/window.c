@@ -15,6 +15,7 @@
 
 #include "frontend/frontend.h"
 #include "frontend/keymap.h"
+#include "frontend/overlay_font.h"
 #include "frontend/overlay_list.h"
 #include "frontend/png.h"
 #include "frontend/terminal.h"
@@ -67,6 +68,7 @@ struct window {
     struct overlay_list *list; /* of snapshots, while it is shown */
     char note[256];
     Uint32 note_until;
+    bool note_shown;
 };
 
 /* ---- the machine's thread ---------------------------------------------------------------------- */
@@ -235,6 +237,11 @@ static void send_mouse(struct window *w, int dx, int dy, int dz)
     send(w, (struct input){.kind = INPUT_MOUSE, .code = w->buttons, .dx = dx, .dy = dy, .dz = dz});
 }
 
+static bool note_is_new(const struct window *w)
+{
+    return w->note[0] && !SDL_TICKS_PASSED(SDL_GetTicks(), w->note_until);
+}
+
 static void show_title(struct window *w)
 {
     char title[512];
@@ -248,7 +255,7 @@ static void show_title(struct window *w)
     double idle, mips = session_speed(&w->session, &w->last_stats, &now, &idle);
     const char *state = idle > 0.9 ? "idle" : "running";
     const char *hint = w->captured ? "Ctrl+Alt+G frees the mouse" : "click to give it the mouse";
-    if (w->note[0] && !SDL_TICKS_PASSED(SDL_GetTicks(), w->note_until))
+    if (note_is_new(w))
         hint = w->note;
     snprintf(title, sizeof(title), "Tinamou - %s%s, %.0f MIPS - %s", state,
              blank ? ", screen off" : "", mips, hint);
@@ -259,11 +266,14 @@ static void show_title(struct window *w)
     }
 }
 
+static void present(struct window *w);
+
 static void note(struct window *w, const char *text)
 {
     snprintf(w->note, sizeof(w->note), "%s", text);
     w->note_until = SDL_GetTicks() + NOTE_MS;
     show_title(w);
+    present(w);
 }
 
 static void capture(struct window *w, bool on)
@@ -311,8 +321,6 @@ static void toggle_fullscreen(struct window *w)
     SDL_SetWindowFullscreen(w->window, w->fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0);
 }
 
-static void present(struct window *w);
-
 static void toggle_list(struct window *w)
 {
     if (w->list) {
@@ -331,6 +339,7 @@ static void fulfil(struct window *w, enum list_wish wish)
     switch (wish) {
     case LIST_SAVE:
         send(w, (struct input){.kind = INPUT_SAVE});
+        note(w, "saving a snapshot");
         break;
     case LIST_RESTORE:
         SDL_LockMutex(w->lock);
@@ -460,6 +469,23 @@ static SDL_Rect fit(const struct window *w, int out_width, int out_height)
     return r;
 }
 
+/* A line at the bottom: the title has it too, but not every window shows one, and none in full screen. */
+static void draw_note(struct window *w)
+{
+    int width, height;
+
+    w->note_shown = note_is_new(w) && SDL_GetRendererOutputSize(w->renderer, &width, &height) == 0;
+    if (!w->note_shown)
+        return;
+    int scale = width / 640 > 1 ? width / 640 : 1, tall = 24 * scale; /* the foot of the list too */
+    SDL_Rect bar = {0, height - tall, width, tall};
+    SDL_SetRenderDrawColor(w->renderer, 0x20, 0x4a, 0x87, 255);
+    SDL_RenderFillRect(w->renderer, &bar);
+    SDL_SetRenderDrawColor(w->renderer, 255, 255, 255, 255);
+    font_draw(w->renderer, FONT_HEIGHT * scale, bar.y + 8 * scale, scale, w->note,
+              (unsigned)(width / (FONT_ADVANCE * scale)) - 3);
+}
+
 static void present(struct window *w)
 {
     int width, height;
@@ -474,6 +500,7 @@ static void present(struct window *w)
     }
     if (w->list)
         list_draw(w->list, w->renderer);
+    draw_note(w);
     SDL_RenderPresent(w->renderer);
 }
 
@@ -642,6 +669,8 @@ static void event_loop(struct window *w)
         if (take_frame(w))
             present(w);
         take_message(w);
+        if (w->note_shown && !note_is_new(w))
+            present(w); /* without it */
         if (SDL_TICKS_PASSED(SDL_GetTicks(), w->last_title + TITLE_MS))
             show_title(w);
         SDL_LockMutex(w->lock);

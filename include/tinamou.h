@@ -29,7 +29,7 @@ typedef struct tnm_machine tnm_machine;
 
 enum tnm_code {
     TNM_OK, TNM_ERR_NOMEM, TNM_ERR_INVALID, TNM_ERR_IO, TNM_ERR_NOTFOUND, TNM_ERR_FORMAT,
-    TNM_ERR_STATE, TNM_ERR_UNSUPPORTED,
+    TNM_ERR_STATE, TNM_ERR_UNSUPPORTED, TNM_ERR_EXISTS,
 };
 typedef struct tnm_error {
     enum tnm_code code;
@@ -250,6 +250,7 @@ typedef struct tnm_save_options {
     const char *name;   /* for lists; NULL: none */
     unsigned threads;   /* that compress; 0: one for each processor of the host */
     bool no_thumbnail;
+    bool keep_old; /* fail with TNM_ERR_EXISTS rather than replace a file, whoever makes it when */
 } tnm_save_options;
 
 enum tnm_save_state {
@@ -272,7 +273,8 @@ bool tnm_save_begin(tnm_machine *m, const char *path, const tnm_save_options *op
 enum tnm_save_state tnm_save_poll(tnm_machine *m, tnm_save_progress *out, tnm_error *err);
 /* Waits for the end; the guest stands still. False with *err filled if it failed. */
 bool tnm_save_wait(tnm_machine *m, tnm_error *err);
-void tnm_save_cancel(tnm_machine *m); /* nothing is left of it */
+/* Nothing is left of it, unless it was whole already. */
+void tnm_save_cancel(tnm_machine *m);
 /* tnm_save_begin and tnm_save_wait: the same state gives the same bytes. */
 bool tnm_snapshot_save(tnm_machine *m, const char *path, const tnm_save_options *opt,
                        tnm_error *err);
@@ -283,9 +285,15 @@ typedef struct tnm_snapshot tnm_snapshot;
 tnm_snapshot *tnm_snapshot_open(const char *path, tnm_error *err);
 void tnm_snapshot_close(tnm_snapshot *s);
 
+/* Progress of long work; false: give up (TNM_ERR_STATE). May be NULL. */
+typedef bool (*tnm_progress_fn)(void *opaque, uint64_t done, uint64_t total);
+
 typedef struct tnm_restore_options {
     bool fresh_identity; /* new random seed and VM generation ID, for many copies of one machine */
     bool verify;         /* read and check all contents first, which takes time */
+    /* Of that, and of looking through disk images that have moved since; once from 0 for each. */
+    tnm_progress_fn progress;
+    void *opaque; /* its first argument */
 } tnm_restore_options;
 /* Fills in what the saved machine was configured with, over tnm_config_init's values for what a
  * snapshot does not say (serial outputs, log). Strings belong to s. */
@@ -348,8 +356,6 @@ typedef struct tnm_snapshot_field {
 typedef void (*tnm_field_fn)(void *opaque, const tnm_snapshot_field *f);
 void tnm_snapshot_fields(const tnm_snapshot *s, tnm_field_fn fn, void *opaque);
 
-/* Progress of long work; false: give up (TNM_ERR_STATE). May be NULL. */
-typedef bool (*tnm_progress_fn)(void *opaque, uint64_t done, uint64_t total);
 /* Reads all there is and checks every checksum, parents included. */
 bool tnm_snapshot_verify(tnm_snapshot *s, tnm_progress_fn fn, void *opaque, tnm_error *err);
 
@@ -363,7 +369,7 @@ typedef void (*tnm_diff_fn)(void *opaque, const tnm_snapshot_difference *d);
 /* False on an error; *same (may be NULL) says whether nothing differs. */
 bool tnm_snapshot_diff(tnm_snapshot *a, tnm_snapshot *b, tnm_diff_fn fn, void *opaque, bool *same,
                        tnm_error *err);
-/* Writes s and its parents as one snapshot that needs no other. */
+/* Writes s and its parents as one snapshot that needs no other. path must be new. */
 bool tnm_snapshot_flatten(tnm_snapshot *s, const char *path, tnm_progress_fn fn, void *opaque,
                           tnm_error *err);
 

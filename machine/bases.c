@@ -68,14 +68,17 @@ static bool same_file(const struct file_identity *a, const struct file_identity 
            a->ctime == b->ctime;
 }
 
-/* Pieces of 1 MiB, each hashed with the hash so far as its seed. Holes are not read. */
-static bool hash_file(int fd, uint64_t size, uint64_t *hash)
+/* Pieces of 1 MiB, each hashed with the hash so far as its seed. Holes are not read. tell may be NULL. */
+static bool hash_file(int fd, const char *path, uint64_t size, tnm_progress_fn tell, void *opaque,
+                      uint64_t *hash, struct error *err)
 {
     uint8_t *buf = malloc(HASH_PIECE);
     uint64_t h = 0;
-    bool ok = buf != NULL;
+    bool ok = buf && fd >= 0, more = true;
 
     for (uint64_t at = 0; ok && at < size; at += HASH_PIECE) {
+        if (tell && !(more = tell(opaque, at, size)))
+            break;
         size_t want = (size_t)MIN((uint64_t)HASH_PIECE, size - at), have = 0;
 #ifdef SEEK_DATA
         off_t data = lseek(fd, (off_t)at, SEEK_DATA);
@@ -94,7 +97,10 @@ static bool hash_file(int fd, uint64_t size, uint64_t *hash)
     }
     free(buf);
     *hash = h;
-    return ok;
+    if (!more)
+        return error_set(err, ERR_STATE, "cancelled");
+    return ok || error_set(err, ERR_IO, "disk image '%.300s' cannot be read: check the host's disk",
+                           path ? path : "?");
 }
 
 static const struct known_base *find_known(const struct tnm_machine *m,
@@ -147,8 +153,11 @@ static void add_drive(struct tnm_machine *m, struct media *d, const char *name,
         struct base *base = &v->base[i];
         base->path = full_path(bases[i].path);
         base->fd = fcntl(bases[i].fd, F_DUPFD_CLOEXEC, 0);
-        const struct known_base *k =
-            base->fd >= 0 && identify(base->fd, &base->id) ? find_known(m, &base->id) : NULL;
+        if (base->fd >= 0 && !identify(base->fd, &base->id)) {
+            close(base->fd);
+            base->fd = -1;
+        }
+        const struct known_base *k = base->fd >= 0 ? find_known(m, &base->id) : NULL;
         base->known = k != NULL;
         base->hash = k ? k->hash : 0;
     }
@@ -176,13 +185,24 @@ static void base_int(struct snap_buf *out, unsigned i, const char *what, uint64_
     snap_object_int(out, name, 8, v);
 }
 
-static bool write_base(struct base *b, unsigned i, struct snap_buf *out, struct error *err)
+uint64_t media_unknown(const struct media *d)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned n = 0; n < d->n; n++) {
+        for (unsigned i = 0; i < d->drive[n].nbases; i++)
+            bytes += d->drive[n].base[i].known ? 0 : d->drive[n].base[i].id.size;
+    }
+    return bytes;
+}
+
+static bool write_base(struct base *b, unsigned i, struct snap_buf *out, tnm_progress_fn tell,
+                       void *opaque, struct error *err)
 {
     char name[32];
 
-    if (b->fd < 0 || (!b->known && !hash_file(b->fd, b->id.size, &b->hash)))
-        return error_set(err, ERR_IO, "disk image '%.300s' cannot be read: check the host's disk",
-                         b->path ? b->path : "?");
+    if (!b->known && !hash_file(b->fd, b->path, b->id.size, tell, opaque, &b->hash, err))
+        return false;
     b->known = true;
     snprintf(name, sizeof(name), "base[%u].path", i);
     snap_object_str(out, name, b->path);
@@ -195,7 +215,8 @@ static bool write_base(struct base *b, unsigned i, struct snap_buf *out, struct 
     return true;
 }
 
-bool media_write(struct media *d, struct snap_buf *out, struct error *err)
+bool media_write(struct media *d, struct snap_buf *out, tnm_progress_fn tell, void *opaque,
+                 struct error *err)
 {
     for (unsigned n = 0; n < d->n; n++) {
         struct drive *v = &d->drive[n];
@@ -209,7 +230,7 @@ bool media_write(struct media *d, struct snap_buf *out, struct error *err)
         snap_object_int(out, "readonly", 1, v->readonly);
         snap_object_int(out, "size", 8, v->size);
         for (unsigned i = 0; i < v->nbases; i++) {
-            if (!write_base(&v->base[i], i, out, err))
+            if (!write_base(&v->base[i], i, out, tell, opaque, err))
                 return false;
         }
         snap_object_end(out);
@@ -247,7 +268,8 @@ static uint64_t get_base(const struct snap_object *o, unsigned i, const char *wh
 }
 
 static bool base_matches(struct tnm_machine *m, const struct snap_object *o, unsigned i,
-                         const struct block_base *b, struct error *err)
+                         const struct block_base *b, const tnm_restore_options *opt,
+                         struct error *err)
 {
     struct file_identity id, then = {.dev = get_base(o, i, "dev"),
                                      .ino = get_base(o, i, "ino"),
@@ -264,9 +286,9 @@ static bool base_matches(struct tnm_machine *m, const struct snap_object *o, uns
         hash = get_base(o, i, "hash");
     else if (k)
         hash = k->hash;
-    else if (id.size == then.size && !hash_file(b->fd, id.size, &hash))
-        return error_set(err, ERR_IO, "disk image '%.300s' cannot be read: check the host's disk",
-                         b->path);
+    else if (id.size == then.size &&
+             !hash_file(b->fd, b->path, id.size, opt->progress, opt->opaque, &hash, err))
+        return false;
     if (id.size != then.size || hash != get_base(o, i, "hash"))
         return error_set(err, ERR_INVALID,
                          "disk image '%.300s' is not what it was when the snapshot was saved: "
@@ -277,7 +299,8 @@ static bool base_matches(struct tnm_machine *m, const struct snap_object *o, uns
 }
 
 static bool drive_matches(struct tnm_machine *m, const struct snap_file *f, const char *name,
-                          const struct block_dev *b, struct error *err)
+                          const struct block_dev *b, const tnm_restore_options *opt,
+                          struct error *err)
 {
     const struct snap_object *o = snap_objects_find(&f->conf, name);
     struct block_base bases[BASES_MAX];
@@ -290,7 +313,7 @@ static bool drive_matches(struct tnm_machine *m, const struct snap_file *f, cons
                          "read-only, or without a medium): configure it as it was",
                          name);
     for (unsigned i = 0; i < n; i++) {
-        if (!base_matches(m, o, i, &bases[i], err))
+        if (!base_matches(m, o, i, &bases[i], opt, err))
             return false;
     }
     return n == 0 || n == BASES_MAX || !get_base(o, n, "size") ||
@@ -305,18 +328,19 @@ static const char *interface_name(uint64_t interface)
     return interface == TNM_IF_VIRTIO ? "virtio" : "ide";
 }
 
-bool bases_match(struct tnm_machine *m, const struct snap_file *f, struct error *err)
+bool bases_match(struct tnm_machine *m, const struct snap_file *f, const tnm_restore_options *opt,
+                 struct error *err)
 {
     for (unsigned i = 0; i < m->cfg.ndisks; i++) {
         const struct snap_object *o = snap_objects_find(&f->conf, disk_name(i));
         if (snap_object_get(o, "interface", 0) != m->cfg.disks[i].interface)
             return error_set(err, ERR_INVALID, "%s has another if= in the snapshot: use if=%s",
                              disk_name(i), interface_name(snap_object_get(o, "interface", 0)));
-        if (!drive_matches(m, f, disk_name(i), m->disk[i], err))
+        if (!drive_matches(m, f, disk_name(i), m->disk[i], opt, err))
             return false;
     }
-    return drive_matches(m, f, "cdrom", m->cdrom, err) &&
-           drive_matches(m, f, "floppy", m->floppy, err);
+    return drive_matches(m, f, "cdrom", m->cdrom, opt, err) &&
+           drive_matches(m, f, "floppy", m->floppy, opt, err);
 }
 
 void media_config(const struct snap_file *f, tnm_config *cfg,

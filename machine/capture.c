@@ -57,6 +57,7 @@ struct capture {
     pthread_mutex_t lock; /* of the following */
     pthread_cond_t changed;
     uint64_t next, done;
+    uint64_t more, more_done, part; /* bytes of opt.last's work; of what it is at */
     struct copy *free, *queue, **queue_end;
     unsigned running;
     bool stop, finished;
@@ -301,28 +302,31 @@ static void serve_copy(struct worker *w, struct copy *copy)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* The last worker to leave writes what remains and gives the file its name. */
+/* The last worker to leave writes what remains and gives the file its name. Nobody but who cancels the
+ * save looks at it meanwhile. */
 static void finish(struct capture *c)
 {
     bool ok = !stopped(c);
+    struct error e = {0};
 
     for (unsigned i = 0; ok && i < c->nstreams; i++) {
         struct stream *s = &c->stream[i];
         ok = snap_writer_stream(c->writer, s->from.name, s->from.size, s->from.missing, s->entry);
     }
-    ok = ok && c->opt.last(c->opt.opaque, c->writer, &c->err) && !stopped(c);
-    struct error e = {0};
-    if (snap_writer_failed(c->writer, &e))
-        c->err = e;
-    if (ok) {
-        ok = snap_writer_finish(c->writer, &c->err);
-    } else {
+    ok = ok && c->opt.last(c->opt.opaque, c->writer, &e) && !stopped(c);
+    snap_writer_failed(c->writer, &e);
+    if (ok)
+        ok = snap_writer_finish(c->writer, &e);
+    else
         snap_writer_abort(c->writer);
-        if (!c->err.code)
-            error_set(&c->err, ERR_STATE, "the save was cancelled");
-    }
     c->writer = NULL;
+    pthread_mutex_lock(&c->lock);
+    if (!ok && e.code)
+        c->err = e;
+    if (!ok && !c->err.code)
+        error_set(&c->err, ERR_STATE, "the save was cancelled");
     c->ok = ok;
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void leave(struct capture *c)
@@ -624,11 +628,29 @@ bool capture_go(struct capture *c, struct error *err)
     return error_set(err, ERR_NOMEM, "the host gives no thread to save with: end other programs");
 }
 
+void capture_more(struct capture *c, uint64_t bytes)
+{
+    c->more += bytes;
+}
+
+bool capture_tell(void *opaque, uint64_t done, uint64_t total)
+{
+    struct capture *c = opaque;
+
+    pthread_mutex_lock(&c->lock);
+    if (done < c->part)
+        c->more_done += c->part; /* it is at the next */
+    c->part = done;
+    bool more = !c->stop;
+    pthread_mutex_unlock(&c->lock);
+    return more;
+}
+
 void capture_progress(struct capture *c, uint64_t *done, uint64_t *total, uint64_t *bytes)
 {
     pthread_mutex_lock(&c->lock);
-    *done = MIN(c->done, c->units) * SNAP_UNIT;
-    *total = c->units * SNAP_UNIT;
+    *done = MIN(c->done, c->units) * SNAP_UNIT + MIN(c->more_done + c->part, c->more);
+    *total = c->units * SNAP_UNIT + c->more;
     pthread_mutex_unlock(&c->lock);
     pthread_mutex_lock(&c->order);
     *bytes = c->bytes;

@@ -147,6 +147,8 @@ enum block_unit disk_unit(struct tnm_machine *m, unsigned i, uint64_t unit, uint
 {
     struct disk *d = m->disks->disk[i];
 
+    if (d->failed)
+        return BLOCK_ERROR; /* what the image has is not what it should be */
     if (d->left && d->pending[unit])
         return from_file(d, unit, buf);
     return block_unit_get(disk_block(m, i), unit, buf);

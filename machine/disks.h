@@ -81,11 +81,15 @@ void disks_settle(struct tnm_machine *m);
 struct media;
 /* What stands in all drives now. */
 struct media *media_take(struct tnm_machine *m);
-/* Finds the hashes that are not known, which may take long, and writes the objects. Any thread. */
-bool media_write(struct media *d, struct snap_buf *out, struct error *err);
+/* Finds the hashes that are not known, which may take long, and writes the objects. Any thread. tell is
+ * told how far it is with each file, and may end it. */
+bool media_write(struct media *d, struct snap_buf *out, tnm_progress_fn tell, void *opaque,
+                 struct error *err);
+uint64_t media_unknown(const struct media *d); /* bytes that media_write is going to look through */
 void media_free(struct tnm_machine *m, struct media *d); /* m learns the hashes; d may be NULL */
 /* Whether the files under m's disks are those that f names. */
-bool bases_match(struct tnm_machine *m, const struct snap_file *f, struct error *err);
+bool bases_match(struct tnm_machine *m, const struct snap_file *f, const tnm_restore_options *opt,
+                 struct error *err);
 /* Fills in what f says of drives; strings by text(opaque, object, field). */
 void media_config(const struct snap_file *f, tnm_config *cfg,
                   const char *(*text)(void *opaque, const struct snap_object *o, const char *name),

@@ -33,7 +33,7 @@
 #define RTC_2026      1767225600ll /* 2026-01-01 00:00:00 UTC */
 #define RANDOM_SEED   0x7467616d6f75ull
 
-_Static_assert((int)TNM_ERR_UNSUPPORTED == (int)ERR_UNSUPPORTED, "one list of codes");
+_Static_assert((int)TNM_ERR_EXISTS == (int)ERR_EXISTS, "one list of codes");
 
 /* ---- state ----------------------------------------------------------------------------------- */
 

@@ -79,6 +79,10 @@ void capture_disk(struct capture *c, unsigned stream, uint64_t unit);
 void capture_progress(struct capture *c, uint64_t *done, uint64_t *total, uint64_t *bytes);
 bool capture_finished(struct capture *c);
 bool capture_wait(struct capture *c, unsigned ms); /* at most so long; whether it is finished */
+/* What opt.last has to do beside, which then counts in the progress, and how far it is with a part of
+ * it (a tnm_progress_fn, for the capture): false if the save was cancelled. */
+void capture_more(struct capture *c, uint64_t bytes);
+bool capture_tell(void *c, uint64_t done, uint64_t total);
 /* Waits for the threads and frees c. False with *err filled if there is no new file. */
 bool capture_end(struct capture *c, struct error *err);
 void capture_cancel(struct capture *c); /* makes it end soon, and fail */

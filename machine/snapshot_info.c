@@ -394,7 +394,7 @@ bool tnm_snapshot_flatten(tnm_snapshot *s, const char *path, tnm_progress_fn fn,
             (struct source){.kind = SOURCE_FILE, .size = t->size, .file = t, .missing = t->missing};
         memcpy(from[n++].name, t->name, sizeof(t->name));
     }
-    if (!e.code && (w = snap_writer_new(path, &e)))
+    if (!e.code && (w = snap_writer_new(path, true, &e)))
         c = capture_new(w, from, n, &(struct capture_options){.last = flatten_rest, .opaque = &x},
                         &e);
     if (c && !capture_go(c, &e)) {

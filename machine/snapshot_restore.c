@@ -138,7 +138,7 @@ static bool check(struct tnm_snapshot *s, const tnm_restore_options *opt, struct
 {
     tnm_error e;
 
-    if (!opt->verify || tnm_snapshot_verify(s, NULL, NULL, &e))
+    if (!opt->verify || tnm_snapshot_verify(s, opt->progress, opt->opaque, &e))
         return true;
     return error_set(err, (enum error_code)e.code, "%s", e.text);
 }
@@ -244,11 +244,12 @@ static void use_told(struct tnm_machine *m, struct told *t)
 }
 
 /* The state, and all that can fail on the way to it. */
-static bool load(struct tnm_machine *m, struct tnm_snapshot *s, bool fresh, struct error *err)
+static bool load(struct tnm_machine *m, struct tnm_snapshot *s, const tnm_restore_options *opt,
+                 bool fresh, struct error *err)
 {
     struct told told;
 
-    if (!bases_match(m, s->file, err) || !load_told(s->file, &told, err))
+    if (!bases_match(m, s->file, opt, err) || !load_told(s->file, &told, err))
         return false;
     struct lazy *lazy = NULL;
     if (!disks_prepare(m, s->file, fresh, err) || !(lazy = lazy_start(m, s->file, fresh, err)) ||
@@ -271,7 +272,8 @@ static bool load(struct tnm_machine *m, struct tnm_snapshot *s, bool fresh, stru
 }
 
 /* As load, but for a machine that has a state to lose. */
-static bool load_over(struct tnm_machine *m, struct tnm_snapshot *s, struct error *err)
+static bool load_over(struct tnm_machine *m, struct tnm_snapshot *s, const tnm_restore_options *opt,
+                      struct error *err)
 {
     struct snap_buf before = {0};
     struct snap_objects old = {0};
@@ -283,7 +285,7 @@ static bool load_over(struct tnm_machine *m, struct tnm_snapshot *s, struct erro
         snap_buf_free(&before);
         return error_set(err, ERR_NOMEM, "not enough memory to restore: free some on the host");
     }
-    bool ok = swap_media(m, s->file, &swap, err) && load(m, s, false, err);
+    bool ok = swap_media(m, s->file, &swap, err) && load(m, s, opt, false, err);
     end_swap(m, &swap, !ok);
     if (!ok && !state_read(m, &old, &again))
         CHECK_UNREACHABLE();
@@ -299,7 +301,7 @@ static bool restore(struct tnm_machine *m, struct tnm_snapshot *s, const tnm_res
         return error_set(err, ERR_STATE, "the machine is being saved: wait for that");
     if (!config_matches(m, s->file, err) || !check(s, opt, err))
         return false;
-    if (!(fresh ? load(m, s, true, err) : load_over(m, s, err)))
+    if (!(fresh ? load(m, s, opt, true, err) : load_over(m, s, opt, err)))
         return false;
     if (opt->fresh_identity)
         board_fresh_identity(m);

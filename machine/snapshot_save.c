@@ -138,7 +138,9 @@ static bool write_rest(void *opaque, struct snap_writer *w, struct error *err)
 {
     struct save *s = opaque;
 
-    if (!media_write(s->media, &s->conf, err))
+    /* What is still to be restored was copied out of the other file; if that turned out to be damaged,
+     * some of the copies are of memory in which it never arrived. */
+    if (lazy_broken(s->m, err) || !media_write(s->media, &s->conf, capture_tell, s->capture, err))
         return false;
     if (s->conf.failed || s->stat.failed)
         return error_set(err, ERR_NOMEM, "not enough memory to save: free some on the host");
@@ -190,7 +192,9 @@ static struct save *prepare(struct tnm_machine *m, const char *path, const tnm_s
     }
     struct snap_writer *w = NULL;
     if ((!opt->parent || snap_file_peek(opt->parent, &co.parent_id, err)) &&
-        (w = snap_writer_new(path, err)) && (s->capture = capture_new(w, sources, n, &co, err))) {
+        (w = snap_writer_new(path, opt->keep_old, err)) &&
+        (s->capture = capture_new(w, sources, n, &co, err))) {
+        capture_more(s->capture, media_unknown(s->media));
         config_write(m, opt, co.parent_id, path, &s->conf);
         return s;
     }

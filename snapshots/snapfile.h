@@ -52,8 +52,9 @@ enum { SNAP_DEFLATED = 1, SNAP_REQUIRED = 2 }; /* flags of a chunk */
 
 struct snap_file;
 struct snap_writer;
-/* Creates and locks NAME.part. NULL with *err filled. */
-struct snap_writer *snap_writer_new(const char *path, struct error *err);
+/* Creates and locks NAME.part. keep: an existing NAME is not replaced (ERR_EXISTS); as only who has
+ * the lock makes one, this is known at once. NULL with *err filled. */
+struct snap_writer *snap_writer_new(const char *path, bool keep, struct error *err);
 /* Appends bytes; not to be called by two threads at once. After a failure everything fails. */
 bool snap_writer_put(struct snap_writer *w, const void *data, size_t len, uint64_t *offset);
 bool snap_writer_chunk(struct snap_writer *w, uint32_t type, uint32_t flags, const void *data,

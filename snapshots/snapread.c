@@ -20,7 +20,7 @@
 #include "snapshots/snapformat.h"
 
 #define TABLE_MAX   (1u << 20)
-#define OBJECTS_MAX (256 * MIB) /* more than any machine's state, less than a deflate bomb */
+#define OBJECTS_MAX (32 * MIB) /* more than any machine's state, less than a deflate bomb */
 #define STREAMS_MAX 64
 #define THUMB_MAX   1024u
 #define PLAIN_MAX   (SNAP_PAGES * 8 + SNAP_UNIT)
@@ -223,7 +223,8 @@ static bool load_table(struct snap_file *f, const uint8_t *table, size_t len, st
                           .raw = ld64(e + SNAP_T_RAW)};
         bool deflated = c.flags & SNAP_DEFLATED;
         if (c.offset > f->size || c.stored > f->size - c.offset ||
-            (!deflated && c.raw != c.stored) || (deflated && c.raw / 1100 > c.stored))
+            (!deflated && c.raw != c.stored) ||
+            (deflated && (c.raw / 1100 > c.stored || c.stored / 2 > c.raw + 4096)))
             return damaged(f, err, "chunk table");
         if (!load_one(f, &c, err))
             return false;

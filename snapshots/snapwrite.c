@@ -94,7 +94,7 @@ static void writer_free(struct snap_writer *w)
     free(w);
 }
 
-struct snap_writer *snap_writer_new(const char *path, struct error *err)
+struct snap_writer *snap_writer_new(const char *path, bool keep, struct error *err)
 {
     struct snap_writer *w = calloc(1, sizeof(*w));
     size_t len = strlen(path);
@@ -117,9 +117,15 @@ struct snap_writer *snap_writer_new(const char *path, struct error *err)
     }
     if (!lock_temp(w, err))
         goto failed;
+    if (keep && access(w->path, F_OK) == 0) {
+        error_set(err, ERR_EXISTS, "'%.300s' exists: name a new file", path);
+        unlink(w->temp);
+        goto failed;
+    }
     if (ftruncate(w->fd, 0)) {
         fail(w, errno);
         *err = w->err;
+        unlink(w->temp);
         goto failed;
     }
     w->pos = SNAP_HEADER;

@@ -371,9 +371,9 @@ static void fuzz_snapshot_run(struct fuzz *f)
     look_at(snap);
     if (fuzz_one_in(f, 20) && !tnm_snapshot_verify(snap, NULL, NULL, &err))
         check_error(&err);
-    if (all && fuzz_one_in(f, 8))
+    if (all && fuzz_one_in(f, 4))
         restore_over(snap);
-    if (all && fuzz_one_in(f, 8))
+    if (all && fuzz_one_in(f, 3))
         run_it(snap);
     tnm_snapshot_close(snap);
 }

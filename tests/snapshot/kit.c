@@ -148,7 +148,7 @@ void kit_change_field(const char *from, const char *to, const char *object, cons
 {
     struct error err = {0};
     struct snap_file *f = snap_file_open(from, &err);
-    struct snap_writer *w = snap_writer_new(to, &err);
+    struct snap_writer *w = snap_writer_new(to, false, &err);
     struct snap_buf stat = {0};
     bool found = false;
 

@@ -2,18 +2,21 @@
  * with those of a machine that was never touched.
  *
  *     roundtrip [--kernel FILE --initrd FILE --append TEXT] [--disk FILE] [--memory MIB] [--cpus N]
- *               [--every INSNS] [--until INSNS] [--expect TEXT] [--delta] [--in-place] [--live]
- *               [--threads N] [--engine auto|interp|jit|each] [--code-cache KIB]
+ *               [--debug-exit PORT] [--every INSNS] [--from INSNS] [--until INSNS] [--expect TEXT]
+ *               [--delta] [--in-place] [--live] [--threads N] [--engine auto|interp|jit|each]
+ *               [--code-cache KIB]
  *
  * Every step saves the machine, destroys it, makes another from the file (--in-place: restores the
  * file into the machine that has run on meanwhile) and, before that one runs, saves it again: the two
  * files must be equal byte for byte. --delta: each file is a delta on the one before, up to eight.
- * --live: the machine goes on while it is saved. --expect: the run ends when the untouched machine has
- * sent this text to its first serial port, and fails if that does not come to pass in --until
- * instructions. --engine: what executes the machine that is saved and restored; each: every one made
- * from a file has another engine than the one before; --code-cache: its memory for code. The machine that
- * is never touched has the defaults. Exit status 0: all hashes are equal, and so is what came out of the
- * serial port.
+ * --live: the machine goes on while it is saved. --from: no step before that many instructions, so that
+ * a small --every need not pass through all of the firmware. --expect: the run ends when the untouched
+ * machine has sent this text to its first serial port, and fails if that does not come to pass in --until
+ * instructions. A guest that ends itself (power off, --debug-exit) or stands still for good ends the run
+ * earlier, and then has to do so in both machines. --engine: what executes the machine that is saved and
+ * restored; each: every one made from a file has another engine than the one before; --code-cache: its
+ * memory for code. The machine that is never touched has the defaults. Exit status 0: all hashes are
+ * equal, the last one taken where the run ended, and so is what came out of the serial port.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -24,10 +27,11 @@
 #include "include/tinamou.h"
 
 #define CHAIN_MAX 8
+#define STILL_NS  10000000000 /* of guest time without an instruction: nothing will wake it */
 
 static struct {
     tnm_config cfg;
-    uint64_t every, until, code_cache;
+    uint64_t every, from, until, code_cache;
     bool delta, in_place, live, each_engine;
     const char *expect;
     enum tnm_engine engine;
@@ -41,6 +45,8 @@ struct trace {
     size_t n, cap;
     char *text;
     size_t len, text_cap;
+    uint64_t end; /* instructions at the end */
+    enum tnm_stop why;
 };
 
 static void die(const char *what, const tnm_error *err)
@@ -87,37 +93,57 @@ static void set_hooks(tnm_config *cfg, struct trace *t)
     cfg->serial[0] = (tnm_serial){serial_out, t};
 }
 
-/* Runs to a number of instructions; false when the guest has ended the run. */
-static bool run_to(tnm_machine *m, uint64_t insns)
+/* Runs to a number of instructions, which is TNM_STOP_LIMIT, or to where the guest ends the run.
+ * TNM_STOP_SLICE: it has halted and waits for nothing that could come, as it has executed nothing from
+ * one multiple of STILL_NS to the next; so both machines stop at the same time. */
+static enum tnm_stop run_to(tnm_machine *m, uint64_t insns)
 {
     enum tnm_stop why;
+    uint64_t before;
+    bool whole;
 
-    tnm_set_limits(m, 0, insns);
-    while ((why = tnm_run(m, 1000000000)) == TNM_STOP_SLICE)
-        ;
+    do {
+        uint64_t end = (tnm_time_ns(m) / STILL_NS + 1) * STILL_NS;
+        before = tnm_insns(m);
+        whole = tnm_time_ns(m) % STILL_NS == 0;
+        tnm_set_limits(m, end, insns);
+        while ((why = tnm_run(m, 1000000000)) == TNM_STOP_SLICE)
+            ;
+        if (why == TNM_STOP_LIMIT && tnm_insns(m) < insns)
+            why = TNM_STOP_SLICE; /* the time's limit */
+    } while (why == TNM_STOP_SLICE && !(whole && tnm_insns(m) == before));
     if (why == TNM_STOP_ERROR) {
         tnm_error err;
         tnm_get_error(m, &err);
         die("the machine stopped", &err);
     }
-    return why == TNM_STOP_LIMIT;
+    return why;
+}
+
+/* Writes down where the run ended, and the state there. */
+static void end_trace(tnm_machine *m, struct trace *t, enum tnm_stop why)
+{
+    t->end = tnm_insns(m);
+    t->why = why;
+    note(t, t->end, tnm_state_hash(m));
 }
 
 /* To where the untouched machine ends, which is written down as the end for the other. */
-static void run_plain(tnm_machine *m, const struct trace *t)
+static void run_plain(tnm_machine *m, struct trace *t)
 {
-    uint64_t at = 0;
+    enum tnm_stop why = TNM_STOP_LIMIT;
+    uint64_t at = opt.expect ? 0 : opt.until;
 
-    if (!opt.expect) {
-        run_to(m, opt.until);
-        return;
-    }
-    while (!t->text || !strstr(t->text, opt.expect)) {
+    if (!opt.expect)
+        why = run_to(m, at);
+    while (opt.expect && (!t->text || !strstr(t->text, opt.expect))) {
         at += opt.every;
-        if (at > opt.until || !run_to(m, at))
+        if (why != TNM_STOP_LIMIT || at > opt.until)
             die("the text that --expect names did not come", NULL);
+        why = run_to(m, at);
     }
     opt.until = at;
+    end_trace(m, t, why);
 }
 
 static void compare_files(const char *a, const char *b)
@@ -190,12 +216,12 @@ static tnm_machine *step(tnm_machine *m, unsigned n, struct trace *t)
     tnm_config cfg;
     size_t hashes = t->n, len = t->len;
 
-    save(m, path, parent, (n + 2) * opt.every);
+    save(m, path, parent, tnm_insns(m) + opt.every);
     tnm_snapshot *s = tnm_snapshot_open(path, &err);
     if (!s)
         die("open", &err);
     if (opt.in_place) {
-        run_to(m, (n + 2) * opt.every);
+        run_to(m, tnm_insns(m) + opt.every);
         rewind_trace(t, hashes, len);
         if (!tnm_snapshot_restore(m, s, NULL, &err))
             die("restore", &err);
@@ -247,6 +273,7 @@ static void parse(int argc, char **argv)
         {"every", 1, NULL, 'e'},    {"until", 1, NULL, 'u'},  {"delta", 0, NULL, 'D'},
         {"in-place", 0, NULL, 'I'}, {"live", 0, NULL, 'L'},   {"threads", 1, NULL, 't'},
         {"engine", 1, NULL, 'E'},   {"expect", 1, NULL, 'x'}, {"code-cache", 1, NULL, 'C'},
+        {"from", 1, NULL, 'f'},     {"debug-exit", 1, NULL, 'X'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -277,6 +304,12 @@ static void parse(int argc, char **argv)
             break;
         case 'e':
             opt.every = strtoull(optarg, NULL, 0);
+            break;
+        case 'f':
+            opt.from = strtoull(optarg, NULL, 0);
+            break;
+        case 'X':
+            opt.cfg.debug_exit_port = (int)strtol(optarg, NULL, 0);
             break;
         case 'u':
             opt.until = strtoull(optarg, NULL, 0);
@@ -313,14 +346,35 @@ static void compare_traces(const struct trace *plain, const struct trace *trip)
     for (size_t i = 0; i < plain->n || i < trip->n; i++) {
         if (i < plain->n && i < trip->n && plain->hash[i] == trip->hash[i])
             continue;
+        uint64_t at = (i + 1) * opt.every;
         fprintf(stderr, "roundtrip: the state hash after %llu instructions differs\n",
-                (unsigned long long)((i + 1) * opt.every));
+                (unsigned long long)(at < plain->end ? at : plain->end));
         exit(1);
     }
+    if (plain->end != trip->end || plain->why != trip->why)
+        die("it ended otherwise", NULL);
     if (plain->len != trip->len || (plain->len && memcmp(plain->text, trip->text, plain->len) != 0))
         die("the serial port's output differs", NULL);
-    if (!plain->n)
-        die("there was nothing to compare", NULL);
+}
+
+/* The machine that is saved and restored all the way; returns how many times. */
+static unsigned run_trip(tnm_machine *m, struct trace *t)
+{
+    uint64_t at = (opt.from / opt.every + 1) * opt.every;
+    enum tnm_stop why = TNM_STOP_LIMIT;
+    unsigned steps = 0;
+
+    for (; at < opt.until && (why = run_to(m, at)) == TNM_STOP_LIMIT; at += opt.every)
+        m = step(m, steps++, t);
+    if (why == TNM_STOP_LIMIT)
+        why = run_to(m, opt.until);
+    end_trace(m, t, why);
+    tnm_destroy(m);
+    for (unsigned i = 0; i < steps; i++)
+        unlink(file_name(i, ""));
+    if (!steps)
+        die("the run ended before the first step", NULL);
+    return steps;
 }
 
 int main(int argc, char **argv)
@@ -344,19 +398,13 @@ int main(int argc, char **argv)
     opt.cfg.code_cache = opt.code_cache;
     if (!(m = tnm_create(&opt.cfg, &err)))
         die("create", &err);
-    unsigned steps = 0;
-    for (uint64_t at = opt.every; at < opt.until && run_to(m, at); at += opt.every)
-        m = step(m, steps++, &trip);
-    run_to(m, opt.until);
-    tnm_destroy(m);
-    for (unsigned i = 0; i < steps; i++)
-        unlink(file_name(i, ""));
+    unsigned steps = run_trip(m, &trip);
     rmdir(opt.dir);
 
     compare_traces(&plain, &trip);
     printf("%u times saved and restored in %llu instructions, %zu hashes and %zu bytes of output "
            "equal\n",
-           steps, (unsigned long long)opt.until, plain.n, plain.len);
+           steps, (unsigned long long)plain.end, plain.n, plain.len);
     free(plain.hash);
     free(plain.text);
     free(trip.hash);

@@ -4,6 +4,7 @@
 # usage: test_command.sh TINAMOU
 set -euo pipefail
 tinamou=$(realpath "${1:?usage: test_command.sh TINAMOU}")
+reader=$(realpath "$(dirname "$0")/reader.py")
 dir=$(mktemp -d)
 program=''
 trap '[ -z "$program" ] || kill -9 $program; rm -rf "$dir"' EXIT
@@ -54,6 +55,44 @@ kill $program
 wait $program || true
 program=''
 
+# Asked for while the machine is still being made, which here waits for a reader of its serial line.
+mkfifo line
+"$tinamou" run --headless --serial file:line --memory 16M --boot a --snapshot-dir saved --name early 2> log &
+program=$!
+sleep 1
+kill -USR1 $program
+cat line > /dev/null &
+for _ in $(seq 300); do
+    grep -q 'tinamou: saved saved/early-' log && break
+    sleep 0.2
+done
+kill $program || die "SIGUSR1 has ended the program"
+wait $program || true
+program=''
+grep -q 'tinamou: saved saved/early-' log || die "SIGUSR1 came too early"
+
+# The description of the format says enough to read one.
+status 0 "$reader" "$first" "$second"
+grep -q "$second: 16 MiB, " out
+
+# Several at once in one folder: each gets a file of its own.
+mkdir many
+programs=()
+for i in 1 2 3 4; do
+    "$tinamou" run --headless --serial null --clock insn --memory 16M --boot a --snapshot-dir many 2> log$i &
+    programs+=($!)
+done
+sleep 1
+kill -USR1 "${programs[@]}"
+sleep 1
+kill "${programs[@]}"
+for i in "${programs[@]}"; do wait "$i" || true; done
+cat log[1-4] > log
+[ "$(grep -c 'tinamou: saved many/tinamou-' log)" = 4 ] || die "not all of four have saved"
+[ "$(find many -name '*.snap' | wc -l)" = 4 ] || die "there are not four files"
+[ "$(find many | wc -l)" = 5 ] || die "something was left behind"
+status 0 "$tinamou" snapshot verify many/*
+
 status 0 "$tinamou" snapshot verify "$first" "$second"
 grep -q "$second: whole" out
 status 0 "$tinamou" snapshot info "$first"
@@ -70,6 +109,12 @@ assert any(s['name'] == 'ram' and s['size'] == 16 << 20 for s in d['contents'])
 assert [b['device'] for b in d['bases']] == ['disk0'], d['bases']
 assert open('picture.png', 'rb').read(8) == b'\x89PNG\r\n\x1a\n'
 END
+# Names may be any bytes, also such as a terminal would obey.
+odd=$(printf 'odd\377\033[31m.snap')
+cp "$first" "$odd"
+status 0 "$tinamou" snapshot info --json "$odd"
+python3 -c 'import json; assert json.load(open("out"))["file"] == "odd\ufffd\x1b[31m.snap"' ||
+    die "a name that is no UTF-8 is not in the JSON"
 status 0 "$tinamou" snapshot diff "$first" "$first"
 status 1 "$tinamou" snapshot diff --json "$first" "$second"
 python3 -c 'import json; d = json.load(open("out")); assert not d["same"] and d["fields"]' ||
@@ -79,7 +124,7 @@ grep -q '^[0-9]* fields and [0-9]* pages differ' out
 status 0 "$tinamou" snapshot flatten "$first" flat
 status 0 "$tinamou" snapshot diff "$first" flat
 status 1 "$tinamou" snapshot flatten "$first" flat
-grep -q '^tinamou: flat exists: ' err
+grep -q "^tinamou: 'flat' exists: " err
 
 # A delta on the first, by a run that goes on from it.
 "$tinamou" run --headless --serial null --restore "$first" --parent "$first" --snapshot-dir saved \
@@ -99,6 +144,7 @@ delta=$(echo saved/delta-*.snap)
 [ $(($(stat -c %s "$delta") * 2)) -lt "$(stat -c %s "$first")" ] || die "the delta is not small"
 status 0 "$tinamou" snapshot info "$delta"
 grep -q '^parent  *.*box-' out
+status 0 "$reader" "$delta"
 status 0 "$tinamou" snapshot flatten "$delta" flat-delta
 mv "$first" away
 status 1 "$tinamou" run --headless --serial null --restore "$delta" --limit-insns 1
@@ -135,5 +181,8 @@ status 2 "$tinamou" snapshot info
 status 2 "$tinamou" snapshot diff "$first"
 status 2 "$tinamou" snapshot verify --json "$first"
 status 2 "$tinamou" run --restore "$first" --memory 1G
+status 2 "$tinamou" run --restore "$first" --engine lockstep
+status 1 "${run[@]}" "$first" --serial null --serial null
+grep -q "^tinamou: the snapshot's machine has 2 serial ports: " err
 status 0 "$tinamou" snapshot --help
 status 0 "$tinamou" help snapshot

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 
 #include "base/hash.h"
+#include "snapshots/snapformat.h"
 #include "tests/snapshot/kit.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 static void stream(const tnm_snapshot *s, const char *name, tnm_snapshot_stream *out)
 {
@@ -173,6 +175,40 @@ START_TEST(damage)
 }
 END_TEST
 
+/* A file that says it is huge, and mostly is not on the disk, gets no memory for that: one chunk is said
+ * to be compressed from a few bytes to nearly all of it, with all checksums right that are looked at
+ * before the chunk is read. */
+START_TEST(claims)
+{
+    const uint64_t huge = 64 * GIB;
+    tnm_machine *m = kit_machine();
+
+    kit_save(m, kit_path("a"), NULL);
+    tnm_destroy(m);
+    struct blob b = kit_read(kit_path("a"));
+    uint8_t *h = b.data, *table = b.data + ld64(h + SNAP_H_TABLE);
+    size_t len = (size_t)ld64(h + SNAP_H_TABLE_LEN);
+    bool found = false;
+    for (uint8_t *e = table; e < table + len; e += SNAP_TABLE_ENTRY) {
+        if (ld32(e + SNAP_T_TYPE) != SNAP_CONF)
+            continue;
+        ck_assert(ld32(e + SNAP_T_FLAGS) & SNAP_DEFLATED);
+        st64(e + SNAP_T_STORED, huge - 2 * b.size);
+        found = true;
+    }
+    ck_assert(found);
+    st64(h + SNAP_H_SIZE, huge);
+    st64(h + SNAP_H_ID, hash64(table, len, 0));
+    st32(h + SNAP_H_TABLE_CRC, (uint32_t)crc32_z(0, table, len));
+    st32(h + SNAP_H_CRC, (uint32_t)crc32_z(0, h, SNAP_H_CRC));
+    kit_write(kit_path("huge"), b.data, b.size);
+    ck_assert_int_eq(truncate(kit_path("huge"), (off_t)huge), 0);
+    kit_refused(kit_path("huge"), TNM_ERR_FORMAT, "chunk table");
+    blob_free(&b);
+    kit_clean();
+}
+END_TEST
+
 START_TEST(two_writers)
 {
     tnm_machine *a = kit_machine(), *b = kit_machine();
@@ -193,6 +229,18 @@ START_TEST(two_writers)
     ck_assert_int_eq(err.code, TNM_ERR_NOTFOUND);
     ck_assert(!tnm_snapshot_save(b, kit_path(""), NULL, &err));
     ck_assert_int_eq(err.code, TNM_ERR_INVALID);
+
+    /* Who asks for it gets a new file or none, also of a name that another is still writing. */
+    tnm_save_options keep = {.keep_old = true};
+    ck_assert(!tnm_save_begin(b, kit_path("a"), &keep, &err));
+    ck_assert_int_eq(err.code, TNM_ERR_EXISTS);
+    ck_assert(!kit_exists(kit_path("a.part")));
+    ck_assert(tnm_save_begin(a, kit_path("k"), &keep, &err));
+    ck_assert(!tnm_save_begin(b, kit_path("k"), &keep, &err));
+    ck_assert_int_eq(err.code, TNM_ERR_STATE);
+    ck_assert(tnm_save_wait(a, &err));
+    ck_assert(!tnm_save_begin(b, kit_path("k"), &keep, &err));
+    ck_assert_int_eq(err.code, TNM_ERR_EXISTS);
 
     /* Cancelled, or with the machine gone, a save leaves the old file. */
     struct blob old = kit_read(kit_path("a"));
@@ -329,6 +377,7 @@ int main(void)
                                   deltas,
                                   wrong_parents,
                                   damage,
+                                  claims,
                                   two_writers,
                                   killed,
                                   full_disk};

@@ -9,6 +9,8 @@
 
 #include "cpu/exec.h"
 #include "devices/fw_cfg.h"
+#include "devices/ide_int.h"
+#include "devices/vga_internal.h"
 
 static void refused(tnm_machine *m, const char *path, const tnm_restore_options *opt,
                     enum tnm_code code, const char *says)
@@ -108,6 +110,35 @@ START_TEST(contents_damaged)
     tnm_destroy(back);
     tnm_snapshot_close(s);
     tnm_destroy(m);
+    kit_clean();
+}
+END_TEST
+
+/* A save begins while most of memory is still in another file, and a part of that turns out to be
+ * damaged: what would be saved is not what the guest had. */
+START_TEST(damaged_while_saved)
+{
+    tnm_machine *m = kit_machine();
+    tnm_error err = {0};
+
+    for (unsigned i = 0; i < 0x10000; i += 4)
+        physmap_write(m->mem, 0xf00000 + i, i * 2654435761u, 4);
+    kit_save(m, kit_path("good"), NULL);
+    tnm_destroy(m);
+    damage_memory(kit_path("good"), kit_path("bad"), 0xf00000);
+    for (unsigned i = 0; i < 2; i++) {
+        tnm_snapshot *s = kit_open(kit_path(i ? "good" : "bad"));
+        m = tnm_snapshot_create(s, NULL, NULL, &err);
+        ck_assert_msg(m != NULL, "%s", err.text);
+        bool saved = tnm_snapshot_save(m, kit_path("next"), NULL, &err);
+        ck_assert_msg(saved == (i == 1), "%s", err.text);
+        ck_assert(saved == kit_exists(kit_path("next")));
+        if (!saved)
+            ck_assert_msg(strstr(err.text, "could not be read") != NULL, "%s", err.text);
+        ck_assert(!kit_exists(kit_path("next.part")));
+        tnm_destroy(m);
+        tnm_snapshot_close(s);
+    }
     kit_clean();
 }
 END_TEST
@@ -405,6 +436,57 @@ START_TEST(firmware_is_told_the_same)
 END_TEST
 
 /* Bytes that are no items, of any length, are refused. */
+/* What devices use as indices, sizes and divisors, and no guest can set. */
+START_TEST(device_nonsense)
+{
+    tnm_config cfg;
+
+    kit_write(kit_path("disk"), kit_path("disk"), 4);
+    ck_assert_int_eq(truncate(kit_path("disk"), 1 * MIB), 0);
+    kit_config(&cfg);
+    cfg.ndisks = 1;
+    cfg.disks[0] = (tnm_disk){.path = kit_path("disk"), .format = "raw", .discard = true};
+    tnm_machine *m = kit_create(&cfg);
+    struct ide_drive *d = &m->ide->ch[0].drive[0];
+    uint8_t sectors = d->sectors, *bar = &m->vga->pci.config[PCI_BAR0];
+    uint32_t good = ld32(bar);
+
+    kit_save(m, kit_path("good"), NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        tnm_snapshot *s = kit_open(kit_path("good"));
+        ck_assert(tnm_snapshot_restore(m, s, NULL, NULL));
+        tnm_snapshot_close(s);
+        d->multiple = i == 0 ? 255 : 0;
+        d->sectors = i == 1 ? 0 : sectors;
+        m->vga->dispi[DISPI_ENABLE] = i >= 2 ? DISPI_ENABLED : 0;
+        m->vga->dispi[DISPI_BPP] = i == 2 ? 200 : 8;
+        m->vga->dispi[DISPI_VIRT_WIDTH] = i == 3 ? 8 : 640;
+        m->vga->dispi[DISPI_XRES] = 640;
+        m->vga->dispi[DISPI_YRES] = 480;
+        kit_save(m, kit_path("bad"), NULL);
+        d->multiple = 0;
+        d->sectors = sectors;
+        m->vga->dispi[DISPI_ENABLE] = 0;
+        refused(m, kit_path("bad"), NULL, TNM_ERR_FORMAT, "makes no sense");
+    }
+    /* These become what they can be. */
+    memset(m->vga->gr, 0xff, sizeof(m->vga->gr));
+    memset(m->vga->ar, 0xff, AR_MODE);
+    m->vga->dispi[DISPI_BANK] = 0xffff;
+    st32(bar, 0xe0000810);
+    kit_save(m, kit_path("bad"), NULL);
+    tnm_snapshot *s = kit_open(kit_path("bad"));
+    ck_assert(tnm_snapshot_restore(m, s, NULL, NULL));
+    tnm_snapshot_close(s);
+    ck_assert_uint_eq(m->vga->gr[GR_COMPARE], 0x0f);
+    ck_assert_uint_eq(m->vga->ar[0], 0x3f);
+    ck_assert_uint_eq(m->vga->dispi[DISPI_BANK], (vga_vram_size(m->vga) >> 16) - 1);
+    ck_assert_uint_eq(ld32(bar), (0xe0000810 & ~(vga_vram_size(m->vga) - 1)) | (good & 15));
+    tnm_destroy(m);
+    kit_clean();
+}
+END_TEST
+
 START_TEST(told_nonsense)
 {
     tnm_machine *m = kit_machine();
@@ -434,12 +516,14 @@ int main(void)
 {
     const TTest *const tests[] = {refusal_changes_nothing,
                                   contents_damaged,
+                                  damaged_while_saved,
                                   many_copies,
                                   dma,
                                   flushes_are_no_state,
                                   translated_writes,
                                   looked_at,
                                   firmware_is_told_the_same,
-                                  told_nonsense};
+                                  told_nonsense,
+                                  device_nonsense};
     return RUN_TESTS("snapshot_machine", tests);
 }
