@@ -372,6 +372,7 @@ static const struct vm_field mmu_fields[] = {
     VM_SKIP(struct mmu, view_hint, HOST_CACHE),
     VM_SKIP(struct mmu, fault, "used up when the fault was recorded"),
     VM_SKIP(struct mmu, generation, HOST_CACHE),
+    VM_SKIP(struct mmu, write_lin, HOST_CACHE),
     VM_SKIP(struct mmu, stat_fills, "statistics"),
     VM_SKIP(struct mmu, stat_slow, "statistics"),
     VM_SKIP(struct mmu, slow_seen, "statistics"),

@@ -91,6 +91,28 @@ static inline uint64_t entry_read(struct mmu *u, struct path *p, uint64_t at)
     return value;
 }
 
+/* With the lock: whoever had to take it may have waited, and others may write to the page without it by now. */
+static bool entry_mark_held(struct mmu *u, uint64_t at, uint64_t old, uint64_t bits, unsigned size)
+{
+    struct phys_page page;
+    uint64_t ra;
+    bool same;
+
+    if (!physmap_page_at(u->map, &u->view_hint, at, &page) || page.read_ra == RA_NONE ||
+        page.read_ra != page.write_ra) {
+        same = physmap_read(u->map, at, size) == old;
+        if (same)
+            physmap_write(u->map, at, old | bits, size);
+        return same;
+    }
+    ra = page.write_ra + (at & ~PAGE_MASK);
+    physmap_touch(u->map, ra, size, true);
+    same = host_cas(u->map->store + ra, size, old, old | bits);
+    if (same)
+        physmap_written(u->map, ra, size);
+    return same;
+}
+
 /* Writes an entry with further bits. False: it is not what it was when it was read. */
 static bool entry_mark(struct mmu *u, uint64_t at, uint64_t old, uint64_t bits, unsigned size)
 {
@@ -106,9 +128,7 @@ static bool entry_mark(struct mmu *u, uint64_t at, uint64_t old, uint64_t bits, 
         !physmap_note_tlb(u->map, u->cpu, page.write_ra))
         return host_cas(u->map->store + page.write_ra + (at & ~PAGE_MASK), size, old, old | bits);
     u->enter(u->outside);
-    same = physmap_read(u->map, at, size) == old;
-    if (same)
-        physmap_write(u->map, at, old | bits, size);
+    same = entry_mark_held(u, at, old, bits, size);
     u->leave(u->outside);
     return same;
 }
