@@ -57,7 +57,7 @@ static bool test_memory(struct tr *t, unsigned ext)
     x64_alu_imm(x, X_AND, 1, cf, -2);
     x64_alu_to_rm(x, X_OR, 1, cf, TMP0);
     tr_flags_in_memory(t);
-    t->f.host_form = true;
+    t->f.host_form = t->f.af_unsure = true;
     return true;
 }
 

@@ -542,7 +542,7 @@ static void note_done(struct jit *j, struct tr *t)
     b->unit_n = (uint16_t)t->n;
     b->unit_lines = tr_unit_lines(t);
     for (unsigned p = 1; p < t->n_parts; p++)
-        t->part[p].b->in_unit = true;
+        t->part[p].b->in_unit |= t->part[p].b != b;
     j->used = (size_t)align_up((uint64_t)(t->x.p - j->rw), 16);
     j->stats.blocks++;
     j->stats.parts += t->n_parts;

@@ -109,13 +109,14 @@ void tr_flags_clobber(struct tr *t)
 /* strict: and AF what memory says. */
 static void to_host_form(struct tr *t, bool strict)
 {
-    if (t->f.host_form)
+    if (t->f.host_form && !(strict && t->f.af_unsure))
         return;
     struct cold *c = tr_cold(t, COLD_LOAD_FLAGS);
     x64_alu_imm(&t->x, X_CMP, 4, CPU_FIELD(cc_op), CC_HOST * 4);
     tr_cold_from(c, x64_jcc(&t->x, strict ? CC_NZ : CC_C)); /* it is the greatest kind */
     c->back = t->x.p;
     t->f.host_form = true;
+    t->f.af_unsure = !strict;
 }
 
 void tr_flags_prepare(struct tr *t)
@@ -147,6 +148,8 @@ void tr_flags_native(struct tr *t, enum x64_cc cc)
 
 void tr_flags_exact(struct tr *t)
 {
+    if (t->f.af_unsure)
+        t->f.native = false;
     if (!t->f.native && t->f.recipe.kind == RECIPE_NONE)
         to_host_form(t, true);
     tr_flags_native(t, CC_ALL);

@@ -157,7 +157,7 @@ static bool call(struct tr *t)
     if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
         return false;
     push_return(t, m);
-    t->frame = tr_frame_fits(t);
+    t->frame = tr_frame_fits(t) && to != next_offset(t); /* that is how code asks where it is */
     tr_goto(t, to);
     t->frame = false;
     return true;

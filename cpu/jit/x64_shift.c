@@ -169,7 +169,7 @@ static void by_cl_and_flags(struct tr *t, unsigned how, unsigned n)
             x64_load(&t->x, 4, rm.base, rm);
     }
     tr_flags_in_memory(t);
-    t->f.host_form = is_rotate(how);
+    t->f.host_form = t->f.af_unsure = is_rotate(how);
 }
 
 static bool by_cl(struct tr *t, unsigned how)

@@ -49,6 +49,7 @@ enum of_fix { OF_HOST, OF_CLEAR, OF_SF_CF /* SF != CF */ };
 struct flag_state {
     bool native, mem;
     bool host_form; /* memory holds CC_HOST for certain */
+    bool af_unsure; /* ... and flags are as they are there, where AF may be 0 whatever its bit says */
     bool af_clear;  /* AF is 0 whatever the host's flags say: cc_op in memory is one more */
     enum of_fix of;
     struct recipe recipe;
