@@ -223,6 +223,12 @@ void x64_shift_cl(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_r
     x64_op(x, 0, size > 1 ? 0xd3 : 0xd2, size, ext, dst, size == 1 ? X64_BYTE_RM : 0);
 }
 
+void x64_rorx(struct x64 *x, unsigned size, unsigned dst, unsigned src, unsigned n)
+{
+    x64_vex(x, 3, 3, size == 8, 0, 0, 0xf0, dst, x64_r(src));
+    x64_byte(x, n);
+}
+
 void x64_setcc(struct x64 *x, enum x64_cc cc, struct x64_rm dst)
 {
     x64_op(x, 0, 0x0f90u + cc, 4, 0, dst, X64_BYTE_RM);

@@ -106,6 +106,8 @@ void x64_movsx(struct x64 *x, unsigned size, unsigned dst, struct x64_rm src, un
 enum x64_shift { X_ROL = 0, X_ROR = 1, X_SHL = 4, X_SHR = 5, X_SAR = 7 };
 void x64_shift_imm(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_rm dst, unsigned n);
 void x64_shift_cl(struct x64 *x, enum x64_shift ext, unsigned size, struct x64_rm dst);
+/* dst = src rotated to the right by n, without flags (BMI2). */
+void x64_rorx(struct x64 *x, unsigned size, unsigned dst, unsigned src, unsigned n);
 void x64_setcc(struct x64 *x, enum x64_cc cc, struct x64_rm dst);
 void x64_push(struct x64 *x, unsigned reg);
 void x64_pop(struct x64 *x, unsigned reg);

@@ -44,9 +44,8 @@ static bool test_register(struct tr *t, unsigned ext, bool by_imm)
 static bool test_memory(struct tr *t, unsigned ext)
 {
     struct x64 *x = &t->x;
-    struct x64_rm rm, cf = CPU_FIELD(tr.host_flags);
+    struct x64_rm rm;
 
-    cf.disp++;
     tr_flags_prepare(t);
     if (!tr_mem_check(t, t->i->size, ext != 4, tr_locked(t), &rm))
         return false;
@@ -54,10 +53,8 @@ static bool test_memory(struct tr *t, unsigned ext)
     x64_op(x, 0, 0x0fba, t->i->size, ext, rm, 0);
     x64_byte(x, (unsigned)t->i->imm & 0xff);
     x64_setcc(x, CC_C, x64_r(TMP0));
-    x64_alu_imm(x, X_AND, 1, cf, -2);
-    x64_alu_to_rm(x, X_OR, 1, cf, TMP0);
-    tr_flags_in_memory(t);
-    t->f.host_form = t->f.af_unsure = true;
+    tr_flags_put_carry(t);
+    tr_flags_in_host_form(t);
     return true;
 }
 
@@ -109,7 +106,7 @@ static bool bmi(struct tr *t)
 {
     const struct insn_row *row = insn_row(t->i);
     bool bls = row->opcode == BLS;
-    unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
+    unsigned size = tr_y_size(t);
     unsigned written = bls ? t->i->vvvv : t->i->reg;
     struct x64_rm rm, dst = tr_reg(t, written), b = tr_reg(t, t->i->vvvv);
     unsigned to = dst.is_mem ? TMP1 : dst.base;

@@ -142,7 +142,7 @@ static void emit_one(struct tr *t, bool want_flags)
     on = rest ? x64_jcc(x, CC_NS) : x64_jmp(x);
     out = x->p;
     give_back(t, rest + left);
-    emit_leave_at(t, t->page_off + t->i->off + t->i->len);
+    emit_leave_at(t, tr_next_offset(t));
     x64_resolve(on, x->p);
     if (x87) { /* it may not be, after a new control word */
         x64_call_to(x, writable(t, th->load_x87));

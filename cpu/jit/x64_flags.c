@@ -125,6 +125,21 @@ void tr_flags_prepare(struct tr *t)
     to_host_form(t, false);
 }
 
+void tr_flags_put_carry(struct tr *t)
+{
+    struct x64_rm cf = CPU_FIELD(tr.host_flags);
+
+    cf.disp++;
+    x64_alu_imm(&t->x, X_AND, 1, cf, -2);
+    x64_alu_to_rm(&t->x, X_OR, 1, cf, TMP0);
+}
+
+void tr_flags_in_host_form(struct tr *t)
+{
+    tr_flags_in_memory(t);
+    t->f.host_form = t->f.af_unsure = true;
+}
+
 static bool looks_at_of(enum x64_cc cc)
 {
     return cc <= CC_NO || cc >= CC_L;

@@ -89,14 +89,9 @@ static bool leave(struct tr *t)
 
 /* ---- branches ----------------------------------------------------------------------------------- */
 
-static uint32_t next_offset(const struct tr *t)
-{
-    return t->page_off + t->i->off + t->i->len;
-}
-
 bool tr_target_offset(const struct tr *t, uint32_t *offset)
 {
-    int64_t to = (int64_t)next_offset(t) + (int64_t)t->i->imm;
+    int64_t to = (int64_t)tr_next_offset(t) + (int64_t)t->i->imm;
 
     if (t->seg)
         return tr_seg_target(t, offset);
@@ -126,12 +121,12 @@ static bool jump_if(struct tr *t, unsigned cc)
     if (!tr_is_last(t)) {
         bool takes = t->part[t->p].takes;
         tr_flags_native(t, (enum x64_cc)cc);
-        tr_side_exit(t, (enum x64_cc)(cc ^ takes), takes ? next_offset(t) : to);
+        tr_side_exit(t, (enum x64_cc)(cc ^ takes), takes ? tr_next_offset(t) : to);
         return true;
     }
     tr_flags_store(t);
     tr_flags_native(t, (enum x64_cc)cc);
-    tr_goto_if(t, (enum x64_cc)cc, to, next_offset(t));
+    tr_goto_if(t, (enum x64_cc)cc, to, tr_next_offset(t));
     return true;
 }
 
@@ -140,7 +135,7 @@ static void push_return(struct tr *t, struct x64_rm m)
     unsigned size = stack_size(t);
 
     tr_mem_free_tmp1(t, &m);
-    tr_rip(t, TMP1, next_offset(t));
+    tr_rip(t, TMP1, tr_next_offset(t));
     x64_store(&t->x, size, m, TMP1);
     add_to_sp(t, -(int32_t)size);
 }
@@ -157,7 +152,7 @@ static bool call(struct tr *t)
     if (!tr_stack_check(t, REG_SP, -(int32_t)size, size, true, &m))
         return false;
     push_return(t, m);
-    t->frame = tr_frame_fits(t) && to != next_offset(t); /* that is how code asks where it is */
+    t->frame = tr_frame_fits(t) && to != tr_next_offset(t); /* that is how code asks where it is */
     tr_goto(t, to);
     t->frame = false;
     return true;

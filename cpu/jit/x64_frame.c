@@ -32,14 +32,9 @@ void tr_frames_forget(struct x64 *x)
     x64_load(x, 8, RSP, CPU_FIELD(tr.host_frames));
 }
 
-static uint32_t return_offset(const struct tr *t)
-{
-    return t->page_off + t->i->off + t->i->len;
-}
-
 bool tr_frame_fits(const struct tr *t)
 {
-    return !t->seg && !(t->b->mode & MODE_SINGLE) && return_offset(t) < PAGE_SIZE;
+    return !t->seg && !(t->b->mode & MODE_SINGLE) && tr_next_offset(t) < PAGE_SIZE;
 }
 
 void tr_frame_push(struct tr *t)
@@ -51,7 +46,7 @@ void tr_frame_push(struct tr *t)
     tr_cold_from(c, x64_jcc(x, CC_C));
     c->back = x->p;
     x64_op(x, 0, 0xff, 4, 6, CPU_FIELD(tr.rip_page), 0); /* push m */
-    x64_alu_imm(x, X_ADD, 8, x64_m(RSP, 0), (int32_t)return_offset(t));
+    x64_alu_imm(x, X_ADD, 8, x64_m(RSP, 0), (int32_t)tr_next_offset(t));
 }
 
 void tr_frame_land(struct tr *t)
@@ -59,7 +54,7 @@ void tr_frame_land(struct tr *t)
     x64_pop(&t->x, TMP0);
     x64_alu_imm(&t->x, X_AND, 8, x64_r(TMP0), -(int32_t)PAGE_SIZE);
     x64_store(&t->x, 8, CPU_FIELD(tr.rip_page), TMP0);
-    tr_link(t, x64_jmp(&t->x), return_offset(t));
+    tr_link(t, x64_jmp(&t->x), tr_next_offset(t));
 }
 
 void tr_frame_return(struct tr *t)

@@ -112,7 +112,7 @@ static bool byte_product_or_quotient(struct tr *t, unsigned ext)
 /* ADCX, ADOX: one flag in and out, the others stay. */
 static bool add_chain(struct tr *t, unsigned prefix)
 {
-    unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
+    unsigned size = tr_y_size(t);
     struct x64_rm rm, dst = tr_reg(t, t->i->reg);
 
     if (!tr_host_has(t, F_ADX))
@@ -143,7 +143,7 @@ static bool set_carry(struct tr *t, unsigned opcode)
 
 static bool multiply_no_flags(struct tr *t)
 {
-    unsigned size = t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
+    unsigned size = tr_y_size(t);
     struct x64_rm rm, hi = tr_reg(t, t->i->reg), lo = tr_reg(t, t->i->vvvv);
 
     if (!tr_host_has(t, F_BMI2))

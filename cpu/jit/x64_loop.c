@@ -3,11 +3,6 @@
  */
 #include "cpu/jit/x64_tr.h"
 
-static uint32_t next_offset(const struct tr *t)
-{
-    return t->page_off + t->i->off + t->i->len;
-}
-
 static unsigned address_size(const struct tr *t)
 {
     return (64u - t->i->ea_shift) / 8;
@@ -25,7 +20,7 @@ static bool counted_branch(struct tr *t)
 {
     const struct insn_row *row = insn_row(t->i);
     unsigned size = address_size(t);
-    uint32_t to, next = next_offset(t);
+    uint32_t to, next = tr_next_offset(t);
     struct x64 *x = &t->x;
 
     if (row->opcode < 0xe0 || row->opcode > 0xe3 || !count_target(t, &to))
@@ -115,7 +110,7 @@ static bool string(struct tr *t)
         step(t, REG_SI);
     if (op != LODS)
         step(t, REG_DI);
-    tr_goto(t, next_offset(t));
+    tr_goto(t, tr_next_offset(t));
     return true;
 }
 

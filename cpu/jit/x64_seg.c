@@ -158,7 +158,7 @@ static bool leave(struct tr *t)
 
 static uint32_t next_rip(const struct tr *t)
 {
-    return t->seg_page + t->page_off + t->i->off + t->i->len;
+    return t->seg_page + tr_next_offset(t);
 }
 
 bool tr_seg_target(const struct tr *t, uint32_t *offset)

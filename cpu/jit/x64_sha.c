@@ -17,12 +17,6 @@
 #define SPILL(n) x64_m(RBP, CPU_OFF(tr.vec_spill) + 16 * (int32_t)(n))
 #define W_KEYS   4 /* WORD() of two sums of message and constant */
 
-static void rotate(struct x64 *x, unsigned size, unsigned dst, unsigned src, unsigned right)
-{
-    x64_vex(x, 3, 3, size == 8, 0, 0, 0xf0, dst, x64_r(src)); /* rorx */
-    x64_byte(x, right);
-}
-
 static void add(struct x64 *x, unsigned dst, unsigned src)
 {
     x64_alu_to_reg(x, X_ADD, 4, dst, x64_r(src));
@@ -40,10 +34,10 @@ static void xor
 static void add_sigma(struct x64 *x, unsigned sum, unsigned v, unsigned r1, unsigned r2,
                       unsigned r3)
 {
-    rotate(x, 4, RDI, v, r1);
-    rotate(x, 4, R8, v, r2);
+    x64_rorx(x, 4, RDI, v, r1);
+    x64_rorx(x, 4, R8, v, r2);
     xor(x, RDI, R8);
-    rotate(x, 4, R8, v, r3);
+    x64_rorx(x, 4, R8, v, r3);
     xor(x, RDI, R8);
     add(x, sum, RDI);
 }
@@ -91,8 +85,8 @@ static void emit_sha256(struct x64 *x)
     const unsigned a = RDX, b = HIGH, e = RCX, f = LOW, next_a = RSI, next_e = R9;
 
     save(x, ARRAY_LEN(used));
-    rotate(x, 8, e, LOW, 32);
-    rotate(x, 8, a, HIGH, 32);
+    x64_rorx(x, 8, e, LOW, 32);
+    x64_rorx(x, 8, a, HIGH, 32);
     x64_load(x, 4, RSI, h);
     x64_alu_to_reg(x, X_ADD, 4, RSI, WORD(W_KEYS));
     add_e_part(x, RSI, e, f, g);
@@ -151,8 +145,8 @@ static void emit_sha1(struct x64 *x, unsigned kind)
     unsigned r[] = {RDX, HIGH, RCX, LOW, RSI}; /* A to E */
 
     save(x, 4);
-    rotate(x, 8, r[0], HIGH, 32);
-    rotate(x, 8, r[2], LOW, 32);
+    x64_rorx(x, 8, r[0], HIGH, 32);
+    x64_rorx(x, 8, r[2], LOW, 32);
     for (unsigned k = 0; k < 4; k++) {
         unsigned e = r[4];
         if (k == 0) /* E is in the message word */
@@ -161,9 +155,9 @@ static void emit_sha1(struct x64 *x, unsigned kind)
             x64_alu_to_reg(x, X_ADD, 4, e, WORD(3 - k));
         x64_alu_imm(x, X_ADD, 4, x64_r(e), (int32_t)constant[kind]);
         add_sha1_f(x, kind, e, r[1], r[2], r[3]);
-        rotate(x, 4, RDI, r[0], 27);
+        x64_rorx(x, 4, RDI, r[0], 27);
         add(x, e, RDI);
-        rotate(x, 4, r[1], r[1], 2);
+        x64_rorx(x, 4, r[1], r[1], 2);
         memmove(r + 1, r, 4 * sizeof(r[0]));
         r[0] = e;
     }

@@ -50,8 +50,7 @@ static void rotate_before_last(struct tr *t, unsigned how, unsigned n, unsigned 
         shift_reg(t, how, n, (int)k);
         return;
     }
-    x64_vex(&t->x, 3, 3, size == 8, 0, 0, 0xf0, rm.base, rm); /* rorx: flags stay */
-    x64_byte(&t->x, how == IR_ROR ? k : bits - k);
+    x64_rorx(&t->x, size, rm.base, rm.base, how == IR_ROR ? k : bits - k);
 }
 
 static bool rotate_and_flags(struct tr *t, unsigned how, unsigned count)
@@ -103,10 +102,8 @@ static bool by_imm(struct tr *t, unsigned how, unsigned count)
 static void put_rotate_flags(struct tr *t, unsigned how, unsigned n)
 {
     struct x64 *x = &t->x;
-    struct x64_rm flags = CPU_FIELD(tr.host_flags), cf = flags;
     unsigned size = t->i->size, bits = size * 8;
 
-    cf.disp++;
     x64_load(x, size, TMP0, tr_reg(t, n));
     x64_load(x, size, TMP1, x64_r(TMP0));
     if (how == IR_ROL) { /* CF is bit 0, OF that and the highest */
@@ -118,10 +115,9 @@ static void put_rotate_flags(struct tr *t, unsigned how, unsigned n)
         x64_alu_to_reg(x, X_XOR, 4, TMP1, x64_r(TMP0));
     }
     x64_alu_imm(x, X_AND, 4, x64_r(TMP1), 1);
-    x64_store(x, 1, flags, TMP1);
+    x64_store(x, 1, CPU_FIELD(tr.host_flags), TMP1);
     x64_alu_imm(x, X_AND, 4, x64_r(TMP0), 1);
-    x64_alu_imm(x, X_AND, 1, cf, -2);
-    x64_alu_to_rm(x, X_OR, 1, cf, TMP0);
+    tr_flags_put_carry(t);
 }
 
 /* OF is the next bit below the sign, as for a count of 1. */
@@ -168,8 +164,10 @@ static void by_cl_and_flags(struct tr *t, unsigned how, unsigned n)
         else
             x64_load(&t->x, 4, rm.base, rm);
     }
-    tr_flags_in_memory(t);
-    t->f.host_form = t->f.af_unsure = is_rotate(how);
+    if (is_rotate(how))
+        tr_flags_in_host_form(t);
+    else
+        tr_flags_in_memory(t);
 }
 
 static bool by_cl(struct tr *t, unsigned how)

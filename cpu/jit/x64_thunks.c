@@ -85,17 +85,14 @@ static void load_mxcsr(struct x64 *x)
 static void vec_restore(struct jit *j, struct x64 *x, bool mxcsr)
 {
     x64_alu_imm(x, X_CMP, 4, CPU_FIELD(tr.vec_live), VEC_XMM);
-    uint8_t *no_vec = x64_jcc(x, CC_C), *no_ymm = NULL;
-    if (j->has_avx2)
-        no_ymm = x64_jcc(x, CC_Z);
+    uint8_t *no_vec = x64_jcc(x, CC_C);
     if (mxcsr)
-        load_mxcsr(x);
+        load_mxcsr(x); /* the host's flags stay */
     if (j->has_avx2) {
+        uint8_t *no_ymm = x64_jcc(x, CC_Z);
         ymm_load(x);
         uint8_t *loaded = x64_jmp(x);
         x64_resolve(no_ymm, x->p);
-        if (mxcsr)
-            load_mxcsr(x);
         xmm_load(j, x);
         x64_resolve(loaded, x->p);
     } else {

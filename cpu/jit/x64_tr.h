@@ -193,6 +193,16 @@ static inline int32_t tr_rest(const struct tr *t, unsigned k)
 {
     return (int32_t)(t->n - t->part[t->part_of[k] + 1].first);
 }
+/* Size of an operand that the manual calls y. */
+static inline unsigned tr_y_size(const struct tr *t)
+{
+    return t->code64 && (t->i->prefix & PFX_REXW) ? 8 : 4;
+}
+/* Offset in the page of the instruction behind the running one. */
+static inline uint32_t tr_next_offset(const struct tr *t)
+{
+    return t->page_off + t->i->off + t->i->len;
+}
 /* The running instruction is in the last part: what it leads to is not in the unit. */
 static inline bool tr_is_last(const struct tr *t)
 {
@@ -235,6 +245,10 @@ void tr_product_flags(struct tr *t, struct x64_rm dst);
 void tr_flags_carry(struct tr *t);
 /* Puts them where tr_flags_carry finds them; uses TMP0. */
 void tr_flags_prepare(struct tr *t);
+/* There, after tr_flags_prepare: CF = TMP0's lowest byte, 0 or 1. */
+void tr_flags_put_carry(struct tr *t);
+/* After the running instruction, which has changed some of them there. */
+void tr_flags_in_host_form(struct tr *t);
 /* Puts them in memory if they are not there. Uses the temporaries, and leaves native ones alone but where OF
  * had to be computed. */
 void tr_flags_store(struct tr *t);
